@@ -1,0 +1,147 @@
+"""What a key opens in a store: each writer's catalog, and the identities that open its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from dwebbackup.catalog import GENESIS, HEAD, Catalog
+from dwebbackup.errors import KeyForbids, NoSuchBackup, ObjectMissing
+from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
+from dwebbackup.ports import Store, Stored, StoreTraits
+from dwebbackup.records import Access
+
+GAP = 3
+"""Writer numbers without a trace that an owner looks past before concluding that there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One writer of a store, as a key sees it."""
+
+    number: int
+    catalog: Catalog
+    identities: tuple[bytes, ...]
+    """For packs. Empty: this key may not read a row."""
+
+    def require_rows(self) -> tuple[bytes, ...]:
+        """Raises `KeyForbids` for a writer key."""
+        if not self.identities:
+            raise KeyForbids(
+                "a writer key adds backups; it cannot read one row of them",
+                "use the 24 words, or the writer's reader key (`dwebbackup key reader`)",
+            )
+        return self.identities
+
+
+class Below:
+    """A store seen from a prefix: `Below(store, "w/1a2b/")` has the writer's objects at its top."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+
+    @property
+    def name(self) -> str:
+        return self._store.name
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    @property
+    def traits(self) -> StoreTraits:
+        return self._store.traits
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        return self._store.put(self._prefix + name, data)
+
+    def get(self, name: str) -> bytes:
+        return self._store.get(self._prefix + name)
+
+    def head(self, name: str) -> Stored:
+        return self._stripped(self._store.head(self._prefix + name))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return map(self._stripped, self._store.list(self._prefix + prefix))
+
+    def delete(self, name: str) -> None:
+        self._store.delete(self._prefix + name)
+
+    def _stripped(self, stored: Stored) -> Stored:
+        return replace(stored, name=stored.name.removeprefix(self._prefix))
+
+
+def below(store: Store, writer: str) -> Store:
+    """The part of *store* that belongs to a writer."""
+    return Below(store, f"w/{writer}/")
+
+
+def open_writer(key: Key, number: int, store: Store) -> Opened:
+    """The writer *number* of *store*, whether or not it has backups."""
+    if isinstance(key, OwnerKey):
+        writer = key.writer(number)
+        access = Access((key.identity,), writer.verify_key)
+        return Opened(number, Catalog(below(store, writer.id), writer.id, number, access), (key.identity,))
+    rows = (key.identity,) if isinstance(key, ReaderKey) else ()
+    access = Access((key.catalog_identity,), key.verify_key)
+    return Opened(number, Catalog(below(store, key.id), key.id, number, access), rows)
+
+
+def open_store(key: Key, store: Store) -> list[Opened]:
+    """Every writer of *store* that *key* opens, oldest first.
+
+    Raises `NoSuchBackup` when there is none, and says whether the store is empty or holds other people's
+    backups; `StoreUnreachable` when that cannot be told.
+    """
+    if isinstance(key, WriterKey | ReaderKey):
+        opened = [open_writer(key, key.number, store)]
+    else:
+        opened = list(_owned(key, store))
+    found = [writer for writer in opened if _has_something(writer.catalog)]
+    if found:
+        return found
+    if next(iter(store.list("w/")), None):
+        raise NoSuchBackup(
+            f"{store.url} holds backups, but this key opens none of them",
+            "they belong to other words: check that these are the right ones",
+        )
+    raise NoSuchBackup(
+        f"{store.url} is empty: it holds nobody's backups",
+        "check the store's address; or make a backup first",
+    )
+
+
+def _owned(key: OwnerKey, store: Store) -> Iterator[Opened]:
+    missed = 0
+    number = 1
+    while missed < GAP:
+        opened = open_writer(key, number, store)
+        if _has_something(opened.catalog):
+            missed = 0
+            yield opened
+        else:
+            missed += 1
+        number += 1
+
+
+def _has_something(catalog: Catalog) -> bool:
+    """Whether the writer ever wrote here: a manifest, a head or a genesis."""
+    if next(iter(catalog.store.list("manifests/")), None):
+        return True
+    return _has(catalog.store, HEAD) or _has(catalog.store, GENESIS)
+
+
+def _has(store: Store, name: str) -> bool:
+    try:
+        store.head(name)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def current(writers: list[Opened]) -> Opened:
+    """The writer whose newest backup is the newest of all: the highest number."""
+    if not writers:
+        raise KeyForbids("no writer is opened by this key")
+    return writers[-1]

@@ -1,0 +1,152 @@
+"""Where settings come from: variables, a YAML file with the same names, and the files they point to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Self
+
+import yaml
+
+from dwebbackup.errors import WrongConfiguration
+
+PREFIX = "DWEBBACKUP_"
+SECRETS = ("SOURCE", "KEY", "TARGET")
+"""What is a secret, or may hold one: it can stand in a file, too."""
+NAMES = (*SECRETS, *(f"{name}_FILE" for name in SECRETS), "STORE", "JOBS", "RECIPIENTS", "POSTGRES_BIN")
+
+FILE_KEYS = ("sources", "stores", "key_file", "target", "target_file", "jobs", "recipients", "postgres_bin")
+LISTS = {"sources": ("name", "url", "url_file"), "stores": ("name", "url")}
+PLACES = ("dwebbackup.yaml", "~/.config/dwebbackup.yaml", "/etc/dwebbackup.yaml")
+"""Where the YAML file is looked for; the first found is the one."""
+
+LARGEST_FILE = 64 * 1024
+
+
+class Layer:
+    """Settings from one place, by the names of their variables. *call* says how the user knows them there."""
+
+    def __init__(self, values: Mapping[str, str], call: Callable[[str], str], warnings: list[str]) -> None:
+        self._values = values
+        self.call = call
+        self._warnings = warnings
+
+    def text(self, name: str) -> str:
+        """The value, or what stands in the file it names; empty when it was not given."""
+        value, file = self._values.get(name, ""), self._values.get(f"{name}_FILE", "")
+        if value and file:
+            raise WrongConfiguration(
+                f"{self.call(name)} and {self.call(f'{name}_FILE')} are both given", "keep one of them"
+            )
+        return _read_secret(file, self.call(f"{name}_FILE"), self._warnings) if file else value
+
+
+class Variables(Layer):
+    """The environment. An empty variable is one that was not given."""
+
+    def __init__(self, environment: Mapping[str, str], warnings: list[str]) -> None:
+        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        known = [PREFIX + name for name in NAMES]
+        for name in ours:
+            if name not in known:
+                raise WrongConfiguration(f"{name} is not a variable of dwebbackup", closest(name, known))
+        values = {name.removeprefix(PREFIX): value.strip() for name, value in ours.items()}
+        super().__init__(values, lambda name: PREFIX + name, warnings)
+
+
+class YamlFile(Layer):
+    """The configuration file. Paths in it are relative to it."""
+
+    def __init__(self, path: str, document: Mapping[str, Any], warnings: list[str]) -> None:
+        self._path = path
+        self._document = document
+        super().__init__(dict(self._scalars()), lambda name: f"{name.lower()} in {path}", warnings)
+
+    @classmethod
+    def find(cls, wanted: str, warnings: list[str]) -> Self:
+        """*wanted*, else the first of the usual places, else one without settings."""
+        for place in [wanted] if wanted else PLACES:
+            path = os.path.expanduser(place)
+            if wanted or os.path.exists(path):
+                return cls(path, _parse(path), warnings)
+        return cls("", {}, warnings)
+
+    def entries(self, key: str) -> Iterator[tuple[str, str]]:
+        """Name (may be empty) and URL of everything in a list."""
+        entries = self._document.get(key) or []
+        where = f"{key} in {self._path}"
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise WrongConfiguration(f"{where} is not a list of `- url: …` entries")
+        for entry in entries:
+            _require_known(entry, LISTS[key], where)
+            file = self._beside(str(entry.get("url_file", "")))
+            values = {"URL": str(entry.get("url", "")), "URL_FILE": file}
+            url = Layer(values, lambda name: f"{name.lower()} of {where}", self._warnings).text("URL")
+            if not url:
+                raise WrongConfiguration(f"{where}: an entry has no url")
+            yield str(entry.get("name", "")), url
+
+    def _scalars(self) -> Iterator[tuple[str, str]]:
+        for key, value in self._document.items():
+            if key not in LISTS and value is not None:
+                parts = value if isinstance(value, list) else [value]
+                if not all(isinstance(part, str | int) for part in parts):
+                    raise WrongConfiguration(f"{key} in {self._path} is not a plain value")
+                text = " ".join(map(str, parts))
+                yield key.upper(), self._beside(text) if key.endswith("_file") else text
+
+    def _beside(self, name: str) -> str:
+        return os.path.join(os.path.dirname(self._path), os.path.expanduser(name)) if name else ""
+
+
+def closest(name: str, known: Sequence[str]) -> str:
+    """A hint for a name that is not among *known*."""
+    close = get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
+
+
+def _parse(path: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(_read(path, "the configuration")[0])
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise WrongConfiguration(f"{path}{place} is not proper YAML") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise WrongConfiguration(f"{path} does not hold `name: value` lines")
+    _require_known(document, FILE_KEYS, path)
+    return document
+
+
+def _require_known(entries: Iterable[Any], known: Sequence[str], where: str) -> None:
+    for key in entries:
+        if key not in known:
+            raise WrongConfiguration(f"{where}: there is no setting {key!r}", closest(str(key), known))
+
+
+def _read_secret(path: str, what: str, warnings: list[str]) -> str:
+    text, status = _read(path, what)
+    if not text.strip():
+        raise WrongConfiguration(f"{what}: {path} is empty")
+    if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
+        warnings.append(f"everybody on this machine can read {path}: `chmod 600` it")
+    return text.strip()
+
+
+def _read(path: str, what: str) -> tuple[str, os.stat_result]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+            status = os.fstat(file.fileno())
+    except OSError as error:
+        raise WrongConfiguration(f"{what}: cannot read {path}: {error.strerror}") from None
+    if len(data) > LARGEST_FILE:
+        raise WrongConfiguration(f"{what}: {path} is too large to be right")
+    try:
+        return data.decode(), status
+    except UnicodeDecodeError:
+        raise WrongConfiguration(f"{what}: {path} is not text") from None

@@ -1,0 +1,178 @@
+"""The plugs: what a store, a source, a target and a progress display must do, and may assume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from dwebbackup.manifest import SourceFacts, SourceRecord, StreamRecord, StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One object as its store tells of it."""
+
+    name: str
+    size: int
+    """bytes"""
+    modified: float
+    """Seconds since 1970 **by the store's own clock**; only compare it with another object of this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTraits:
+    """What differs between stores, as data."""
+
+    lists: bool = True
+    deletes: bool = True
+    not_found_is_final: bool = True
+    """False for gateways, whose 404 means "not by me, not now"."""
+
+
+class Store(Protocol):
+    """A place that keeps whole objects of at most a few MiB. Every method may be called from several threads.
+
+    Every method raises `StoreUnreachable` when the store did not answer or refused; nothing else escapes
+    but what is named. Names are relative, `/`-separated, of `[a-z0-9._-]`, never with `..`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short, unique in a configuration; stands in manifests and messages."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+
+    @property
+    def traits(self) -> StoreTraits: ...
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        """Keep *data*, replacing what had this name, wholly or not at all, and durably; give its links.
+
+        May be repeated with the same arguments.
+        """
+
+    def get(self, name: str) -> bytes:
+        """Give back exactly what was put. Raises `ObjectMissing`."""
+
+    def head(self, name: str) -> Stored:
+        """Size and age without the bytes. Raises `ObjectMissing`."""
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Everything whose name begins with *prefix*, in any order.
+
+        A listing that cannot be completed raises; it never just ends. No objects is an answer, too.
+        """
+
+    def delete(self, name: str) -> None:
+        """Forget it. Forgetting twice is no error."""
+
+
+class ByteStream(Protocol):
+    """One stream while it is read."""
+
+    @property
+    def rows(self) -> int | None:
+        """Rows as the server counted them; known once `readinto` has returned 0. None where there are no rows."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Fill the beginning of *view*; 0 is the proper end. Raises rather than ends when the producer failed."""
+
+
+class Reader(Protocol):
+    """One worker's way into the snapshot: opens streams, one after the other."""
+
+    def open(self, spec: StreamSpec) -> ByteStream: ...
+
+
+class Dump(Protocol):
+    """One consistent snapshot of a source, held open."""
+
+    @property
+    def specs(self) -> Sequence[StreamSpec]:
+        """What there is to read, in the order to read it: what takes longest first."""
+
+    def reader(self) -> AbstractContextManager[Reader]:
+        """A new reader; it may be used by one thread."""
+
+    def finish(self) -> SourceFacts:
+        """Call when every stream was read to its end: checks that the snapshot held throughout."""
+
+    def abort(self) -> None:
+        """End all readers at once, from another thread; what they are in the midst of raises."""
+
+
+class Source(Protocol):
+    """Something that can be backed up."""
+
+    @property
+    def name(self) -> str: ...
+
+    def dump(self) -> AbstractContextManager[Dump]:
+        """Open a snapshot. Raises `DatabaseRefused`, `ToolMissing`."""
+
+
+StreamReader = Callable[[StreamRecord], Iterator[bytes]]
+"""Gives a stream's bytes, authenticated, in blocks; may be called by several threads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a target took in."""
+
+    target: str
+    tables: int
+    rows: int
+    notes: tuple[str, ...] = ()
+    """What the user should know, such as roles that were made without a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """How a restore may treat its target."""
+
+    replace: bool = False
+    jobs: int = 2
+
+
+class Target(Protocol):
+    """Somewhere a source's streams can be brought back to."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+
+    def plan(self, source: SourceRecord, read: StreamReader, options: TargetOptions) -> Sequence[str]:
+        """What `load` would do, a sentence each. Raises what `load` would raise before it touches anything."""
+
+    def load(self, source: SourceRecord, read: StreamReader, options: TargetOptions) -> Restored:
+        """Bring it back, all or nothing.
+
+        Raises `TargetNotEmpty`, `DatabaseRefused`, `ToolMissing`, `RestoreFailed`; whatever *read* raises
+        passes through, and leaves the target as it was.
+        """
+
+
+class Progress(Protocol):
+    """Where long work says how far it is. Called from several threads."""
+
+    def begin(self, what: str, total: int | None) -> None:
+        """*total*: bytes to come, None when unknown."""
+
+    def advance(self, size: int) -> None:
+        """*size* more bytes are done."""
+
+    def end(self) -> None: ...
+
+
+class Quiet:
+    """A `Progress` that shows nothing."""
+
+    def begin(self, what: str, total: int | None) -> None: ...
+
+    def advance(self, size: int) -> None: ...
+
+    def end(self) -> None: ...

@@ -1,0 +1,102 @@
+"""One restore: manifest, indexes, packs from the store, every chunk checked, into the target, all or nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dwebbackup import age, clock, compression
+from dwebbackup.access import Opened
+from dwebbackup.catalog import Backup
+from dwebbackup.errors import Damaged, NoSuchBackup
+from dwebbackup.fetching import Layout, PackReader
+from dwebbackup.manifest import Manifest, SourceRecord, StreamRecord
+from dwebbackup.ports import Progress, Quiet, Restored, Target, TargetOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a restore runs."""
+
+    replace: bool = False
+    jobs: int = 2
+    source: str | None = None
+    """Which of the backup's sources; not needed when there is only one."""
+    progress: Progress = field(default_factory=Quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A restore that is complete."""
+
+    backup: Backup
+    restored: Restored
+    seconds: float
+
+
+def restore(opened: Opened, backup: Backup, target: Target, options: Options) -> Done:
+    """Bring *backup* back to *target*.
+
+    Raises `KeyForbids` without a key for rows, `TargetNotEmpty`, `Damaged`, `ObjectMissing`,
+    `StoreUnreachable`, `DatabaseRefused`, `ToolMissing`, `RestoreFailed`; then the target is as it was.
+    """
+    began = clock.monotonic()
+    manifest = opened.catalog.whole(backup.manifest)
+    source = choose(manifest, options.source)
+    with reader(opened, manifest) as packs:
+        options.progress.begin(
+            f"restoring {source.facts.name}", sum(stream.bytes for stream in source.streams)
+        )
+
+        def read(stream: StreamRecord) -> Iterator[bytes]:
+            for chunk in packs.stream(stream):
+                options.progress.advance(len(chunk))
+                yield chunk
+
+        restored = target.load(source, read, TargetOptions(options.replace, options.jobs))
+        options.progress.end()
+    return Done(backup, restored, clock.monotonic() - began)
+
+
+def plan(opened: Opened, backup: Backup, target: Target, options: Options) -> list[str]:
+    """What `restore` would do, a sentence each; raises what it would raise before touching anything."""
+    manifest = opened.catalog.whole(backup.manifest)
+    source = choose(manifest, options.source)
+    with reader(opened, manifest) as packs:
+        return list(target.plan(source, packs.stream, TargetOptions(options.replace, options.jobs)))
+
+
+def reader(opened: Opened, manifest: Manifest) -> PackReader:
+    """What reads the manifest's streams. Raises `KeyForbids` for a key that may not read rows."""
+    identities = opened.require_rows()
+    layout = Layout(opened.catalog.indexes(manifest))
+    return PackReader(opened.catalog.store, identities, chunk_key(manifest, identities), layout)
+
+
+def chunk_key(manifest: Manifest, identities: tuple[bytes, ...]) -> bytes:
+    """The key of the chunk names, from the part of the manifest that only readers open. Raises `Damaged`."""
+    try:
+        sealed = base64.b64decode(manifest.sealed, validate=True)
+        document = json.loads(compression.decompress(age.unseal(sealed, identities), 65536))
+        key = bytes.fromhex(document["chunk_key"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"the manifest's part for readers cannot be read: {error}") from None
+    if len(key) != 32:
+        raise Damaged("the manifest's chunk key is not 32 bytes")
+    return key
+
+
+def choose(manifest: Manifest, name: str | None) -> SourceRecord:
+    """The source called *name*, or the only one. Raises `NoSuchBackup`."""
+    names = [source.facts.name for source in manifest.sources]
+    if name is None and len(names) == 1:
+        return manifest.sources[0]
+    for source in manifest.sources:
+        if source.facts.name == name:
+            return source
+    raise NoSuchBackup(
+        f"this backup has the sources {', '.join(names)}" + (f", not {name}" if name else ""),
+        "name one with --source",
+    )

@@ -1,0 +1,1 @@
+"""What can be backed up, and brought back: a folder or file for each kind."""

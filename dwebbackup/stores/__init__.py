@@ -1,0 +1,34 @@
+"""Where objects are kept: one module a kind of store, wrappers round any of them, and what all agree on."""
+
+from __future__ import annotations
+
+import re
+
+from dwebbackup.errors import StoreUnreachable
+
+_SEGMENT = re.compile(r"(?!.*\.\.)[a-z0-9_-][a-z0-9._-]{0,254}")
+_LONGEST_NAME = 1024  # of an S3 key; a segment's 255 are those of a file name
+
+
+class Refused(StoreUnreachable):
+    """The store answered, and the answer is no: trying again is no use, the user must change something."""
+
+
+def is_segment(text: str) -> bool:
+    """Whether *text* may stand between two `/` of an object's name.
+
+    Lower case only, so that two names never meet on a disk that does not tell case apart; no dot in front,
+    so that hidden files are never objects; no `..` anywhere.
+    """
+    return _SEGMENT.fullmatch(text) is not None
+
+
+def check_name(name: str) -> None:
+    """Every store calls this before it touches anything. Raises `Refused` for what cannot name an object."""
+    if len(name) > _LONGEST_NAME or not all(map(is_segment, name.split("/"))):
+        raise Refused(f"{name!r} cannot be the name of an object")
+
+
+def check_prefix(prefix: str) -> None:
+    """Raises `Refused` unless some name may begin with *prefix*; the empty one is a prefix, too."""
+    check_name(prefix + "x")

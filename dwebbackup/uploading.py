@@ -1,0 +1,87 @@
+"""Packs on the way out: sealed and put by a few threads, while the next ones are filled."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dwebbackup import age, records
+from dwebbackup.manifest import PackEntry
+from dwebbackup.packing import Pack
+from dwebbackup.ports import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A pack as a worker hands it over, with what its index entry will say."""
+
+    pack: Pack
+    full: bool
+    numbers: array[int]
+    names: bytes
+    lengths: array[int]
+    frames: array[int]
+
+
+class Uploader:
+    """Seals packs and puts them; `submit` waits while too many are under way, which bounds memory.
+
+    *stored* is called under a lock with each pack once every required store has acknowledged it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        recipients: Sequence[bytes],
+        stored: Callable[[PackEntry, array[int]], None],
+        threads: int = 1,
+    ) -> None:
+        self._store = store
+        self._recipients = tuple(recipients)
+        self._fingerprints = tuple(sorted(map(age.fingerprint, recipients)))
+        self._stored = stored
+        self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(threads + 1)
+        self._pool = ThreadPoolExecutor(threads, "upload")
+        self._failure: BaseException | None = None
+
+    def submit(self, filled: Filled) -> None:
+        """Hand over one pack. Raises what an earlier one failed with."""
+        self._room.acquire()
+        if self._failure:
+            self._room.release()
+            raise self._failure
+        self._pool.submit(self._upload, filled)
+
+    def close(self) -> None:
+        """Wait for all. Raises what one of them failed with."""
+        self._pool.shutdown(wait=True)
+        if self._failure:
+            raise self._failure
+
+    def abandon(self) -> None:
+        """Wait only for what is under way; drop the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _upload(self, filled: Filled) -> None:
+        try:
+            if not self._failure:
+                self._put(filled)
+        except BaseException as failure:  # noqa: BLE001  # it is raised by the next submit, or by close
+            self._failure = self._failure or failure
+        finally:
+            self._room.release()
+
+    def _put(self, filled: Filled) -> None:
+        plain = filled.pack.plain(full=filled.full)
+        sealed = age.seal(plain, self._recipients)
+        sha256 = records.digest(sealed)
+        entry = PackEntry(
+            sha256, len(sealed), len(plain), self._fingerprints, filled.names, filled.lengths, filled.frames
+        )
+        self._store.put(entry.path, sealed)
+        with self._lock:
+            self._stored(entry, filled.numbers)

@@ -1,0 +1,100 @@
+"""Fills databases with everything that backup tools trip over: `nasty.sql`, its roles and extension, odd encodings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from dwebbackup.scratch.postgres import Binaries, ScratchPostgres
+
+HERE = Path(__file__).parent
+
+# ---- an extension of our own -------------------------------------------------------------------------------
+
+EXTENSION = "dwebbackup_test_config"
+
+_CONTROL = """\
+comment = 'keeps some of its rows in dumps, as PostGIS and pg_cron do'
+default_version = '1.0'
+relocatable = false
+schema = dwebbackup_config
+"""
+
+# No extension that comes with PostgreSQL marks tables for dumping, and that is where dumps differ from copies.
+_SCRIPT = """\
+CREATE TABLE setting (name text PRIMARY KEY, value text, builtin boolean NOT NULL DEFAULT false);
+INSERT INTO setting VALUES ('shipped', 'with the extension', true), ('also shipped', 'changed by nobody', true);
+SELECT pg_extension_config_dump('setting', 'WHERE NOT builtin');
+
+CREATE SEQUENCE ticket START 100;
+SELECT pg_extension_config_dump('ticket', '');
+
+CREATE TABLE whole (id integer PRIMARY KEY, refers integer REFERENCES whole, stamp integer DEFAULT nextval('ticket'));
+SELECT pg_extension_config_dump('whole', '');
+
+CREATE TABLE private (note text);
+INSERT INTO private VALUES ('made anew by CREATE EXTENSION, never dumped');
+
+CREATE FUNCTION answer() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 42';
+"""
+
+
+def with_extension(server: ScratchPostgres, folder: Path) -> Binaries:
+    """The programs of *server*, with a `postgres` that also knows the test extension.
+
+    The machine's installation stays as it is: *folder* gets a copy of the one program, which finds its files
+    relative to itself, and symbolic links to all the rest.
+    """
+    rows = server.psql("SELECT name, setting FROM pg_config WHERE name IN ('BINDIR','LIBDIR','PKGLIBDIR','SHAREDIR')")
+    places = {name: Path(path) for name, _, path in (row.partition("|") for row in rows.splitlines())}
+    root = Path(os.path.commonpath([places["BINDIR"], places["SHAREDIR"]]))
+    mirror = {name: folder / path.relative_to(root) for name, path in places.items()}
+    for name in ("LIBDIR", "PKGLIBDIR"):  # the second may lie in the first
+        if not mirror[name].exists():
+            mirror[name].parent.mkdir(parents=True, exist_ok=True)
+            mirror[name].symlink_to(places[name])
+    _mirror_folder(places["SHAREDIR"], mirror["SHAREDIR"], inner="extension")
+    (mirror["SHAREDIR"] / "extension" / f"{EXTENSION}.control").write_text(_CONTROL)
+    (mirror["SHAREDIR"] / "extension" / f"{EXTENSION}--1.0.sql").write_text(_SCRIPT)
+    mirror["BINDIR"].mkdir(parents=True, exist_ok=True)
+    shutil.copy2(server.binaries.postgres, mirror["BINDIR"] / "postgres")
+    return replace(server.binaries, postgres=mirror["BINDIR"] / "postgres")
+
+
+def _mirror_folder(folder: Path, to: Path, *, inner: str) -> None:
+    """Links to all that *folder* holds, and a real folder *inner*, so that files can be added there."""
+    (to / inner).mkdir(parents=True)
+    for path in folder.iterdir():
+        if path.name != inner:
+            (to / path.name).symlink_to(path)
+    for path in (folder / inner).iterdir():
+        (to / inner / path.name).symlink_to(path)
+
+
+# ---- the database ------------------------------------------------------------------------------------------
+
+ROLES = {
+    "owner": "dwbtest_owner",
+    "reader": "dwbtest_reader",
+    "superuser": "dwbtest_superuser",  # some things only a superuser may own
+    "odd_role": "dwbtest \"odd\"; DROP ROLE 'x'--\\ €",
+}
+
+
+def make_roles(server: ScratchPostgres) -> None:
+    """Make the roles that `nasty.sql` speaks of, unless they are there."""
+    server.psql(
+        """
+        SELECT format('CREATE ROLE %I %s', name, CASE name WHEN 'dwbtest_superuser' THEN 'SUPERUSER' ELSE '' END)
+        FROM (VALUES {}) AS wanted (name)
+        WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \\gexec
+        """.format(", ".join("(E'" + role.replace("\\", "\\\\").replace("'", "''") + "')" for role in ROLES.values()))
+    )
+
+
+def fill_nasty(server: ScratchPostgres, dbname: str) -> None:
+    """Fill the empty UTF-8 database *dbname*, whose server knows the test extension."""
+    make_roles(server)
+    server.execute_file(HERE / "nasty.sql", dbname, ROLES)
