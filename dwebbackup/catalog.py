@@ -188,7 +188,8 @@ class Catalog:
 
     def find(self, wanted: str) -> Backup:
         """A backup by `latest`, an id (`42`, `42-1a2b3c4d`, the digest or its beginning) or a time before which
-        it was finished. Raises `NoSuchBackup`, `Damaged`."""
+        it was finished. Raises `NoSuchBackup`, `Damaged`.
+        """
         if wanted == "latest":
             return self.latest()
         refs = self.refs()

@@ -11,7 +11,6 @@ so that nothing is parsed or decompressed before it holds. `age -d | zstd -dc` p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 

@@ -128,7 +128,9 @@ def _check_stream(stream: StreamRecord, spans: Sequence[Span]) -> None:
     chunks = sum(span.count for span in spans)
     size = sum(sum(span.pack.lengths[span.first : span.first + span.count]) for span in spans)
     if chunks != stream.chunks or size != stream.bytes:
-        raise Damaged(f"{stream.label} has {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
+        raise Damaged(
+            f"{stream.label} has {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}"
+        )
 
 
 def _presence(entry: PackEntry, stored: Stored | None, what: str) -> Iterable[Finding]:

@@ -1,6 +1,6 @@
 -- The nastiest database we know how to make: whatever a PostgreSQL from 13 to 18 lets a user create and a backup
 -- may lose. Loaded with psql as superuser into an empty UTF-8 database; `nasty.py` makes the roles first and says
--- their names in the variables owner, reader and odd_role.
+-- their names in the variables owner, reader, superuser and odd_role.
 --
 -- Left out: security labels (no provider comes with PostgreSQL), tablespaces (they lie outside the database), and
 -- subscriptions (a database with one cannot be dropped).
@@ -259,12 +259,12 @@ CREATE TABLE "values".others (
 INSERT INTO "values".others VALUES
     ('00000000-0000-0000-0000-000000000000', B'10101', B'', '::1/64', '10.0.0.0/8', '08:00:2b:01:02:03', '08:00:2b:01:02:03:04:05',
      '(1e300,-0)', '{1,2,3}', '[(0,0),(1,1)]', '(1,1),(0,0)', '[(0,0),(1,1)]', '((0,0),(1,0),(0,1))', '<(0,0),Infinity>',
-     $$'a\\b':1A 'c''d':2,3B '':4$$, $$'a' & !'b c':*A <-> 'd'$$, 'FFFFFFFF/FFFFFFFF', '10:20:10,14,15', E'na\\me', E'\\', 'ab', 'äöü', true,
+     $$'a\\b':1A 'c''d':2,3B ' ':4$$, $$'a' & !'b c':*A <-> 'd'$$, 'FFFFFFFF/FFFFFFFF', '10:20:10,14,15', E'na\\me', E'\\', 'ab', 'äöü', true,
      'names."select"', 'shapes.template', 'names."f(integer)"(integer, text)', 'dwbtest_owner', '"with ""quotes"" and ''apostrophes''"',
      '(4294967295,65535)', '18446744073709551615'),
     ('ffffffff-ffff-ffff-ffff-ffffffffffff', B'00000', B'1', '255.255.255.255', '::/0', NULL, NULL, '(NaN,Infinity)', NULL, NULL, NULL,
-     '((0,0),(1,1))', NULL, NULL, '', '', '0/0', NULL, '', '', '     ', '', false, '0', '-', '0', '0', '0', '(0,0)', '0'),
-    (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+     '((0,0),(1,1))', NULL, NULL, '', '', '0/0', NULL, '', '', '     ', '', false, '0', '-', '0', '0', '0', '(0,0)', '0');
+INSERT INTO "values".others DEFAULT VALUES;
 INSERT INTO "values".others (c) SELECT chr(n)::"char" FROM generate_series(1, 127) AS n;
 INSERT INTO "values".others (ch) VALUES (E'\t\n'), ('  x'), ('漢字');
 
@@ -492,13 +492,6 @@ CREATE FUNCTION constraints.shout(text) RETURNS text LANGUAGE plpgsql IMMUTABLE 
 CREATE TABLE constraints.indexed (
     id integer, a text, b integer[], c jsonb, d tsvector, e text COLLATE "C", f box, g extensions.hstore, h "extensions, odd".ltree, i citext, j inet
 );
-INSERT INTO constraints.indexed
-SELECT n, 'text ' || n, ARRAY[n, n + 1], jsonb_build_object('n', n), to_tsvector('simple', 'word' || n), chr(64 + n),
-       box(point(n, n), point(n + 1, n + 1)), extensions.hstore('key', n::text), text2ltree('top.n' || n), 'Case' || n, '10.0.0.0'::inet + n
-FROM (SELECT n FROM generate_series(1, 20) AS n) AS numbers,
-     LATERAL (SELECT ('top.n' || n)::"extensions, odd".ltree) AS tree(l),
-     LATERAL (SELECT set_config('search_path', '"extensions, odd", public, pg_catalog', true)) AS path(ignored)
-WHERE false;
 SET search_path = extensions, "extensions, odd", public, pg_catalog;
 INSERT INTO constraints.indexed
 SELECT n, 'text ' || n, ARRAY[n, n + 1], jsonb_build_object('n', n), to_tsvector('simple', 'word' || n), chr(64 + n),
@@ -606,10 +599,6 @@ CREATE AGGREGATE code.moving(float8) (SFUNC = float8pl, STYPE = float8, MSFUNC =
     SORTOP = OPERATOR(pg_catalog.<));
 CREATE AGGREGATE code.ordered(float8 ORDER BY anyelement) (SFUNC = ordered_set_transition, STYPE = internal,
     FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA, FINALFUNC_MODIFY = READ_WRITE);
-CREATE AGGREGATE code.several(a integer, VARIADIC b text[]) (SFUNC = code.several_step, STYPE = text, INITCOND = '')
-\set ON_ERROR_STOP off
-;
-\set ON_ERROR_STOP on
 CREATE FUNCTION code.several_step(text, a integer, VARIADIC b text[]) RETURNS text LANGUAGE sql AS 'SELECT $1 || a || array_to_string(b, '','')';
 CREATE AGGREGATE code.several(a integer, VARIADIC b text[]) (SFUNC = code.several_step, STYPE = text, INITCOND = ''';');
 
@@ -849,5 +838,160 @@ COMMENT ON LARGE OBJECT 4000000002 IS 'it''s "large"';
 
 CREATE SCHEMA elsewhere;
 CREATE FOREIGN DATA WRAPPER "no handler" OPTIONS (debug 'it''s true');
-CREATE SERVER "a server, it's" TYPE 'type' VERSION '1.0''' FOREIGN DATA WRAPPER extensions_or_not;
-\set ON_ERROR_STOP on
+CREATE SERVER "a server, it's" TYPE 'type' VERSION '1.0''' FOREIGN DATA WRAPPER postgres_fdw
+    OPTIONS (host '127.0.0.1', port '1', dbname 'it''s "nowhere" \', fetch_size '7');
+CREATE USER MAPPING FOR PUBLIC SERVER "a server, it's" OPTIONS (user 'somebody');
+CREATE USER MAPPING FOR :"odd_role" SERVER "a server, it's" OPTIONS (user 'it''s me', password 'secret \ ''"');
+CREATE FOREIGN TABLE elsewhere."foreign" (
+    id integer OPTIONS (column_name 'the "id"') NOT NULL, v text DEFAULT 'x' COLLATE "C", CHECK (id > 0)
+) SERVER "a server, it's" OPTIONS (schema_name 'their''s', table_name 'table');
+CREATE FOREIGN TABLE trees.ranged_elsewhere PARTITION OF trees.childless FOR VALUES FROM (1) TO (10) SERVER "a server, it's";
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+CREATE FOREIGN TABLE elsewhere.missing_file (line text) SERVER files OPTIONS (filename '/there/is no/such ''file');
+CREATE FOREIGN TABLE elsewhere.foreign_child () INHERITS (trees.other_parent) SERVER "a server, it's";
+GRANT USAGE ON FOREIGN DATA WRAPPER "no handler" TO :"reader";
+GRANT USAGE ON FOREIGN SERVER "a server, it's" TO :"odd_role" WITH GRANT OPTION;
+ALTER SERVER files OWNER TO :"superuser";
+
+CREATE EXTENSION dwebbackup_test_config;
+INSERT INTO dwebbackup_config.setting VALUES ('mine', E'\\.\n\\N'), ('another', NULL);
+INSERT INTO dwebbackup_config.whole (id, refers) VALUES (1, 3), (2, NULL), (3, 2);
+CREATE TABLE dwebbackup_config.not_of_the_extension (a integer REFERENCES dwebbackup_config.whole);
+INSERT INTO dwebbackup_config.not_of_the_extension VALUES (3);
+
+CREATE PUBLICATION "of all, it's" FOR ALL TABLES WITH (publish = 'insert, truncate');
+CREATE PUBLICATION of_none;
+CREATE PUBLICATION of_tables FOR TABLE trees.ranged, ONLY trees.parent, "Names"."Thing" WITH (publish_via_partition_root = true);
+ALTER PUBLICATION of_tables OWNER TO :"superuser";
+\if :pg15
+CREATE PUBLICATION of_some FOR TABLE constraints.keys (a, b) WHERE (a > 3 AND b <> 7), constraints.identity_full WHERE (a IS DISTINCT FROM 3);
+CREATE PUBLICATION of_schemas FOR TABLES IN SCHEMA constraints, "with ""quotes"" and 'apostrophes'", TABLE shapes.typed;
+\endif
+\if :pg18
+CREATE PUBLICATION of_generated FOR TABLE shapes.generated WITH (publish_generated_columns = stored);
+\endif
+
+-- ---- comments ----------------------------------------------------------------------------------------------
+
+SELECT E'it''s a "comment"\n-- with lines, \\\\ backslashes, $$, %s, :words and 🐘\n\\. \\restrict' AS words
+\gset
+COMMENT ON TABLE names."select" IS :'words';
+COMMENT ON COLUMN names."select"."from" IS :'words';
+COMMENT ON COLUMN "--help"."--version"."--" IS '--';
+COMMENT ON TABLE names."\copy" IS '\copy';
+COMMENT ON INDEX constraints."expressions, partial" IS :'words';
+COMMENT ON CONSTRAINT "what came first?" ON constraints.chicken IS :'words';
+COMMENT ON CONSTRAINT positive ON constraints.not_valid IS 'not valid';
+COMMENT ON CONSTRAINT "is it even?" ON DOMAIN types.even IS :'words';
+COMMENT ON DOMAIN types.even IS :'words';
+COMMENT ON TYPE types.mood IS :'words';
+COMMENT ON TYPE "values".pair IS 'a type';
+COMMENT ON COLUMN "values".pair."the value" IS 'a column of a type';
+COMMENT ON TYPE types.base IS 'a base type';
+COMMENT ON TYPE types.float_range IS 'a range';
+COMMENT ON VIEW views.renamed IS :'words';
+COMMENT ON COLUMN views.renamed."c""d" IS 'a view''s column';
+COMMENT ON MATERIALIZED VIEW views.z_first IS :'words';
+COMMENT ON COLUMN views.z_first.k IS 'a materialized view''s column';
+COMMENT ON SEQUENCE sequences."Odd 'name' ""here"" \ 🐘" IS :'words';
+COMMENT ON FUNCTION code.arguments(integer, text, text[]) IS :'words';
+COMMENT ON PROCEDURE code.procedure() IS 'a procedure';
+COMMENT ON AGGREGATE code.product(numeric) IS 'an aggregate';
+COMMENT ON AGGREGATE code.ordered(float8 ORDER BY anyelement) IS 'an ordered-set aggregate';
+COMMENT ON OPERATOR code.=#= (text, text) IS 'an operator';
+COMMENT ON OPERATOR code.@#@ (NONE, text) IS 'a prefix operator';
+COMMENT ON OPERATOR CLASS code.backwards USING btree IS 'an operator class';
+COMMENT ON OPERATOR FAMILY code."int family" USING btree IS 'an operator family';
+COMMENT ON CAST (types.mood AS integer) IS 'a cast';
+COMMENT ON TRANSFORM FOR integer LANGUAGE sql IS 'a transform';
+COMMENT ON LANGUAGE pl_too IS 'a language';
+COMMENT ON CONVERSION code.conversion IS 'a conversion';
+COMMENT ON COLLATION code.ignore_case IS 'a collation';
+COMMENT ON TEXT SEARCH PARSER code.ts_parser IS 'a parser';
+COMMENT ON TEXT SEARCH TEMPLATE code.ts_template IS 'a template';
+COMMENT ON TEXT SEARCH DICTIONARY code.ts_dictionary IS 'a dictionary';
+COMMENT ON TEXT SEARCH CONFIGURATION code.ts_configuration IS 'a configuration';
+COMMENT ON TRIGGER "every row" ON reactions.watched IS :'words';
+COMMENT ON RULE "also, trace" ON reactions.ruled IS 'a rule';
+COMMENT ON POLICY "own rows" ON rights.secured IS 'a policy';
+COMMENT ON STATISTICS constraints."all kinds" IS 'statistics';
+COMMENT ON EXTENSION hstore IS 'not the comment that the extension brings';
+COMMENT ON FOREIGN DATA WRAPPER "no handler" IS 'a wrapper';
+COMMENT ON SERVER "a server, it's" IS :'words';
+COMMENT ON FOREIGN TABLE elsewhere."foreign" IS 'a foreign table';
+COMMENT ON PUBLICATION of_none IS 'a publication';
+COMMENT ON SCHEMA "with ""quotes"" and 'apostrophes'" IS :'words';
+COMMENT ON TABLE trees.ranged_2020 IS 'a partition';
+
+-- ---- the database itself -----------------------------------------------------------------------------------
+
+-- Whoever does not set its search path calls these.
+CREATE FUNCTION public.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not the real set_config'; END$$;
+CREATE FUNCTION public.current_setting(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not the real current_setting'; END$$;
+CREATE FUNCTION public.pg_export_snapshot() RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not the real pg_export_snapshot'; END$$;
+CREATE FUNCTION public.quote_ident(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not the real quote_ident'; END$$;
+CREATE FUNCTION public.same_name(name, name) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not the real ='; END$$;
+CREATE OPERATOR public.= (FUNCTION = public.same_name, LEFTARG = name, RIGHTARG = name);
+CREATE VIEW public.pg_class AS SELECT 0::oid AS oid, 'not the real one'::name AS relname;
+CREATE TABLE public.pg_namespace (oid oid, nspname name);
+
+COMMENT ON DATABASE :"dbname" IS :'words';
+ALTER DATABASE :"dbname" OWNER TO :"owner";
+ALTER DATABASE :"dbname" CONNECTION LIMIT 50;
+REVOKE ALL ON DATABASE :"dbname" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"dbname" TO :"reader";
+GRANT CREATE, TEMPORARY ON DATABASE :"dbname" TO :"odd_role" WITH GRANT OPTION;
+
+-- What sessions begin with here. Each of these changes what careless SQL does or prints.
+ALTER DATABASE :"dbname" SET search_path = "with ""quotes"" and 'apostrophes'", public, pg_catalog;
+ALTER DATABASE :"dbname" SET client_encoding = 'LATIN1';
+ALTER DATABASE :"dbname" SET datestyle = 'SQL, DMY';
+ALTER DATABASE :"dbname" SET intervalstyle = 'iso_8601';
+ALTER DATABASE :"dbname" SET timezone = 'Asia/Kathmandu';
+ALTER DATABASE :"dbname" SET bytea_output = 'escape';
+ALTER DATABASE :"dbname" SET extra_float_digits = -5;
+ALTER DATABASE :"dbname" SET xmloption = 'document';
+ALTER DATABASE :"dbname" SET xmlbinary = 'hex';
+ALTER DATABASE :"dbname" SET array_nulls = off;
+ALTER DATABASE :"dbname" SET standard_conforming_strings = off;
+ALTER DATABASE :"dbname" SET transform_null_equals = on;
+ALTER DATABASE :"dbname" SET quote_all_identifiers = on;
+ALTER DATABASE :"dbname" SET default_transaction_read_only = on;
+ALTER DATABASE :"dbname" SET default_transaction_isolation = 'serializable';
+ALTER DATABASE :"dbname" SET session_replication_role = 'replica';
+ALTER DATABASE :"dbname" SET row_security = off;
+ALTER DATABASE :"dbname" SET statement_timeout = '5s';
+ALTER DATABASE :"dbname" SET lock_timeout = '1s';
+ALTER DATABASE :"dbname" SET idle_in_transaction_session_timeout = '500ms';
+\if :pg14
+ALTER DATABASE :"dbname" SET idle_session_timeout = '20s';
+\endif
+\if :pg17
+ALTER DATABASE :"dbname" SET transaction_timeout = '20s';
+\endif
+ALTER DATABASE :"dbname" SET my.own_setting = E'it''s \\ "odd", really';
+ALTER ROLE :"reader" IN DATABASE :"dbname" SET work_mem = '5MB';
+ALTER ROLE :"odd_role" IN DATABASE :"dbname" SET search_path = '$user', "a.b";
+
+-- ---- and at last, what watches the rest --------------------------------------------------------------------
+
+CREATE TABLE reactions.ddl (at serial, event text, tag text);
+CREATE FUNCTION reactions.note_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO reactions.ddl (event, tag) VALUES (TG_EVENT, TG_TAG); END$$;
+CREATE FUNCTION reactions.refuse_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'no % here', TG_TAG; END$$;
+\if :pg17
+CREATE FUNCTION reactions.on_login() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM 1; END$$;
+CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION reactions.on_login();
+ALTER EVENT TRIGGER on_login ENABLE ALWAYS;
+\endif
+CREATE EVENT TRIGGER "note, it's" ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE INDEX', 'ALTER TABLE') EXECUTE FUNCTION reactions.note_ddl();
+CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION reactions.note_ddl();
+CREATE EVENT TRIGGER asleep ON table_rewrite EXECUTE FUNCTION reactions.refuse_ddl();
+ALTER EVENT TRIGGER asleep DISABLE;
+ALTER EVENT TRIGGER note_drop ENABLE ALWAYS;
+CREATE TABLE reactions.made_with_note (a integer PRIMARY KEY);
+DROP TABLE reactions.made_with_note;
+CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'DROP TABLE', 'CREATE FUNCTION') EXECUTE FUNCTION reactions.refuse_ddl();
+ALTER EVENT TRIGGER refuse ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER refuse IS 'an event trigger';

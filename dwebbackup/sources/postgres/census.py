@@ -41,7 +41,7 @@ SEQUENCES = f"""SELECT n.nspname, c.relname
       AND (NOT {_RELATION_MEMBER} OR c.oid IN (SELECT oid FROM ({_CONFIGURATION}) AS configuration))
     ORDER BY c.oid"""  # noqa: S608
 
-_IN_USER_SCHEMA = f"SELECT FROM pg_catalog.pg_namespace n WHERE n.oid = {{}} AND {_USER_SCHEMA}"  # noqa: S608
+_IN_USER_SCHEMA = f"SELECT FROM pg_catalog.pg_namespace n WHERE n.oid = {{}} AND {_USER_SCHEMA}"
 
 OBJECTS = "\nUNION ALL\n".join(
     f"SELECT {what} FROM pg_catalog.{catalog} x WHERE {condition} AND NOT {_MEMBER.format(catalog=catalog, alias='x')}"  # noqa: S608
@@ -179,7 +179,8 @@ def user_objects(connection: Connection, limit: int = 5) -> list[str]:
 
 def properties(connection: Connection) -> bytes:
     """What `pg_dump` leaves out unless it creates the database: its owner, rights, settings and comment; and the
-    roles that own or may use anything in it. JSON."""
+    roles that own or may use anything in it. JSON.
+    """
     return json.dumps(
         {
             "database": _database_properties(connection),

@@ -150,7 +150,7 @@ def execute(
     connection: Connection, statement: str, parameters: tuple[Any, ...] | None = None
 ) -> list[tuple[Any, ...]]:
     """Run one statement, and give its rows. Raises `DatabaseRefused`."""
-    with refused(statement.split("\n")[0][:80]):
+    with refused(statement.split("\n", maxsplit=1)[0][:80]):
         cursor = connection.execute(statement.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 

@@ -226,5 +226,5 @@ class KeptStream:
 
 
 def _size(connection: Connection, relation: str) -> int:
-    query = f"SELECT pg_catalog.pg_total_relation_size({literal(relation)}::regclass)"  # noqa: S608
+    query = f"SELECT pg_catalog.pg_total_relation_size({literal(relation)}::regclass)"
     return int(execute(connection, query)[0][0])

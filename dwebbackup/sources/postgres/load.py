@@ -26,7 +26,7 @@ BLOCK = 256 * 1024
 ROWS = ("rows", "configuration")
 
 
-class Stopped(Exception):  # noqa: N818  # never seen outside: another worker's failure is what is raised
+class Stopped(Exception):  # never seen outside: another worker's failure is what is raised
     """Another worker failed."""
 
 

@@ -56,7 +56,7 @@ def open_snapshot(connection: Connection, start: StartReader, readers: int) -> S
     )
 
 
-class _Again(Exception):  # noqa: N818  # not an error: a reason for another round
+class _Again(Exception):  # not an error: a reason for another round
     pass
 
 
