@@ -168,9 +168,7 @@ class _Run:
         self._options.progress.end()
         return Taken(facts, streams)
 
-    def _read_all(
-        self, dump: Dump, storing: Storing, reuse: Reusable, average: int
-    ) -> tuple[StoredStream, ...]:
+    def _read_all(self, dump: Dump, storing: Storing, reuse: Reusable, average: int) -> tuple[StoredStream, ...]:
         """Every stream, by as many workers as jobs. The first failure stops all of them."""
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(len(dump.specs)):
@@ -186,9 +184,7 @@ class _Run:
                     except queue.Empty:
                         break
                     spec = dump.specs[number]
-                    stored[number] = worker.store(
-                        spec, reader.open(spec), average, self._options.progress.advance
-                    )
+                    stored[number] = worker.store(spec, reader.open(spec), average, self._options.progress.advance)
             worker.close()
 
         with ThreadPoolExecutor(self._options.jobs, "stream") as pool:
@@ -232,9 +228,7 @@ class _Run:
         ref = ManifestRef(manifest.sequence, records.digest(sealed))
         links = self._store.put(f"manifests/{ref.name}", sealed)
         pointer = ObjectRef(ref.sha256, len(sealed), links)
-        head = Head(
-            self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by
-        )
+        head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
         self._store.put(HEAD, line)
         self._checkpoints.clear()
@@ -247,9 +241,7 @@ class _Run:
             newest.doubts,
         )
 
-    def _manifest(
-        self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest
-    ) -> Manifest:
+    def _manifest(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Manifest:
         sources, indexes = self._sources(taken, storing, reuse)
         parents = tuple(tip.ref for tip in newest.tips)
         sequence = max((parent.sequence for parent in parents), default=0) + 1
@@ -286,9 +278,7 @@ class _Run:
         runs, refs = drop_unused(runs, (*reuse.refs, *storing.new_indexes))
         if len(refs) > MOST:
             indexes = [self._catalog.index(ref) for ref in refs]
-            runs, refs = merge(
-                runs, indexes, lambda index: put_index(self._store, self._signer, index), INDEX_ROWS
-            )
+            runs, refs = merge(runs, indexes, lambda index: put_index(self._store, self._signer, index), INDEX_ROWS)
             storing.bytes_stored += sum(ref.size for ref in refs)
         lookup = iter(runs)
         records_ = [

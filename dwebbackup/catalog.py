@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -150,9 +151,7 @@ class Catalog:
             )
         if len(newest.tips) > 1:
             names = ", ".join(f"{tip.ref.id} ({tip.manifest.finished})" for tip in newest.tips)
-            raise Damaged(
-                f"two machines wrote at once, so none is the newest: {names}", "name the one you want"
-            )
+            raise Damaged(f"two machines wrote at once, so none is the newest: {names}", "name the one you want")
         return newest.tips[0]
 
     def indexes(self, manifest: Manifest) -> list[Index]:
@@ -178,9 +177,7 @@ class Catalog:
 
     def _object(self, record: type[Record], ref: ObjectRef) -> Record:
         kind = records.kind_of(record)
-        sealed = records.check(
-            f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256
-        )
+        sealed = records.check(f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256)
         value = records.unseal(record, sealed, self._access)
         if value.writer != self.writer:
             raise Damaged(f"{kind} {ref.sha256[:12]}… belongs to another writer")
@@ -197,9 +194,7 @@ class Catalog:
         if len(matches) == 1:
             return self.read(matches[0])
         if matches:
-            raise NoSuchBackup(
-                f"{wanted} fits several: " + ", ".join(ref.id for ref in matches), "say more of it"
-            )
+            raise NoSuchBackup(f"{wanted} fits several: " + ", ".join(ref.id for ref in matches), "say more of it")
         raise NoSuchBackup(f"there is no backup {wanted}", "`dwebbackup list` shows what there is")
 
     def before(self, moment: str) -> Backup:
@@ -227,8 +222,7 @@ def _age(ref: ManifestRef) -> tuple[int, str]:
 
 def _first_fork(refs: Sequence[ManifestRef]) -> int | None:
     """The lowest sequence that two manifests share."""
-    pairs = zip(refs, refs[1:], strict=False)
-    return next((one.sequence for one, two in pairs if one.sequence == two.sequence), None)
+    return next((one.sequence for one, two in itertools.pairwise(refs) if one.sequence == two.sequence), None)
 
 
 def _is_called(ref: ManifestRef, wanted: str) -> bool:

@@ -27,7 +27,7 @@ class Found:
 
 
 class Checkpoints:
-    """This run's checkpoints in a store that begins at the writer's prefix."""
+    """One run's own checkpoints in a store that begins at the writer's prefix."""
 
     def __init__(self, store: Store, writer: str, run: str, signer: Signer) -> None:
         self._store = store
@@ -45,9 +45,7 @@ class Checkpoints:
     def put(self, indexes: Sequence[ObjectRef] = ()) -> None:
         """Say that the run is under way and has stored these indexes' packs; the ones before are dropped."""
         number = len(self._names)
-        record = Checkpoint(
-            self._writer, self._run, number, self._started, clock.iso(clock.now()), tuple(indexes)
-        )
+        record = Checkpoint(self._writer, self._run, number, self._started, clock.iso(clock.now()), tuple(indexes))
         name = f"checkpoints/{self._run}-{number}.age"
         self._store.put(name, records.seal(record, self._signer))
         self._renewed = clock.monotonic()

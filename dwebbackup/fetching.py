@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 from dwebbackup import age, chunking, records
 from dwebbackup.compression import Decompressor
@@ -41,8 +42,7 @@ class Layout:
         self.rows = [index.rows for index in indexes]
         self._packs = [index.packs for index in indexes]
         self._starts = [
-            array("I", itertools.accumulate((len(pack) for pack in index.packs), initial=0))
-            for index in indexes
+            array("I", itertools.accumulate((len(pack) for pack in index.packs), initial=0)) for index in indexes
         ]
 
     def spans(self, stream: StreamRecord) -> Iterator[Span]:
@@ -78,7 +78,7 @@ class PackReader:
         self._opened: OrderedDict[str, Future[memoryview]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __enter__(self) -> PackReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,9 +96,7 @@ class PackReader:
                 size += len(chunk)
                 yield chunk
         if chunks != stream.chunks or size != stream.bytes:
-            raise Damaged(
-                f"{stream.label} is {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}"
-            )
+            raise Damaged(f"{stream.label} is {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
 
     def _ahead(self, spans: Iterator[Span]) -> Iterator[tuple[Span, memoryview]]:
         """Each span with its pack's plain inside, the next `AHEAD` packs already on their way."""

@@ -488,9 +488,7 @@ def _misspelt(words: list[str], unknown: list[int]) -> WrongConfiguration:
 # --- the sheet to print ---
 
 
-def recovery_sheet(
-    owner: OwnerKey, stores: Sequence[str], writers: Sequence[tuple[int, str]], date: str
-) -> str:
+def recovery_sheet(owner: OwnerKey, stores: Sequence[str], writers: Sequence[tuple[int, str]], date: str) -> str:
     """A page of plain text to print and keep: the words, where the backups are, how to get them back.
 
     *stores* are URLs without credentials, *writers* numbers and ids. The page is a secret.

@@ -1,4 +1,4 @@
-"""Signed and sealed records: how an index, a manifest or a checkpoint becomes an object in a store, and back.
+r"""Signed and sealed records: how an index, a manifest or a checkpoint becomes an object in a store, and back.
 
     age file ─┬─ skippable frame 0: 32 bytes Ed25519 public key of the signer, 64 bytes signature
               ├─ one zstd frame: the JSON

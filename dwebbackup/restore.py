@@ -46,9 +46,7 @@ def restore(opened: Opened, backup: Backup, target: Target, options: Options) ->
     manifest = opened.catalog.whole(backup.manifest)
     source = choose(manifest, options.source)
     with reader(opened, manifest) as packs:
-        options.progress.begin(
-            f"restoring {source.facts.name}", sum(stream.bytes for stream in source.streams)
-        )
+        options.progress.begin(f"restoring {source.facts.name}", sum(stream.bytes for stream in source.streams))
 
         def read(stream: StreamRecord) -> Iterator[bytes]:
             for chunk in packs.stream(stream):

@@ -102,9 +102,7 @@ class Worker:
         self._lengths = array("I")
         self._frames = array("I")
 
-    def store(
-        self, spec: StreamSpec, stream: ByteStream, average: int, advance: Callable[[int], None]
-    ) -> StoredStream:
+    def store(self, spec: StreamSpec, stream: ByteStream, average: int, advance: Callable[[int], None]) -> StoredStream:
         """Read *stream* to its end. Raises what it, or an earlier upload, failed with."""
         numbers = array("I")
         size = 0

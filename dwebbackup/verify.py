@@ -60,9 +60,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
         packs.update((entry.sha256, entry) for entry in entries)
         if percent is not None and entries:
             keys.update(
-                dict.fromkeys(
-                    (entry.sha256 for entry in entries), chunk_key(each.manifest, opened.require_rows())
-                )
+                dict.fromkeys((entry.sha256 for entry in entries), chunk_key(each.manifest, opened.require_rows()))
             )
     read = 0
     if percent is not None:
@@ -90,15 +88,11 @@ def _all(opened: Opened, findings: list[Finding]) -> list[Backup]:
         findings.append(Finding("warning", "chain", f"two machines wrote at once: {names}"))
     listed = set(refs)
     for tip in tips:
-        for kept in tip.manifest.kept:
-            if kept not in listed:
-                findings.append(
-                    Finding(
-                        "warning",
-                        f"manifest {kept.id}",
-                        "was there at the newest backup, and is pruned or hidden",
-                    )
-                )
+        findings.extend(
+            Finding("warning", f"manifest {kept.id}", "was there at the newest backup, and is pruned or hidden")
+            for kept in tip.manifest.kept
+            if kept not in listed
+        )
     return backups
 
 
@@ -128,9 +122,7 @@ def _check_stream(stream: StreamRecord, spans: Sequence[Span]) -> None:
     chunks = sum(span.count for span in spans)
     size = sum(sum(span.pack.lengths[span.first : span.first + span.count]) for span in spans)
     if chunks != stream.chunks or size != stream.bytes:
-        raise Damaged(
-            f"{stream.label} has {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}"
-        )
+        raise Damaged(f"{stream.label} has {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
 
 
 def _presence(entry: PackEntry, stored: Stored | None, what: str) -> Iterable[Finding]:
@@ -159,8 +151,7 @@ def _read(
 ) -> int:
     progress.begin("reading packs", sum(entry.size for entry in packs))
     readers = {
-        key: PackReader(opened.catalog.store, opened.require_rows(), key, Layout(()))
-        for key in set(keys.values())
+        key: PackReader(opened.catalog.store, opened.require_rows(), key, Layout(())) for key in set(keys.values())
     }
 
     def one(entry: PackEntry) -> int:

@@ -196,9 +196,7 @@ class ScratchPostgres:
         """Run *sql* up to the first error; gives the rows, a line each, their columns separated by `|`."""
         return self._psql(dbname, [], sql)
 
-    def execute_file(
-        self, path: Path, dbname: str = "postgres", variables: Mapping[str, str] | None = None
-    ) -> str:
+    def execute_file(self, path: Path, dbname: str = "postgres", variables: Mapping[str, str] | None = None) -> str:
         """Run a file of SQL and psql commands, which sees *variables* as `:name`; the rest as with `psql`."""
         settings = [f"--set={name}={value}" for name, value in (variables or {}).items()]
         return self._psql(dbname, [*settings, "-f", str(path)], "")

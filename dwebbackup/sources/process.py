@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Self
 
 from dwebbackup.errors import DwebbackupError
 
@@ -73,10 +74,9 @@ class Child:
     def _close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout):
             if stream:
-                try:
+                # It may have died with input unread; its exit status says why.
+                with contextlib.suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass  # it died with input unread; its exit status says why
 
 
 class Children:
@@ -87,7 +87,7 @@ class Children:
         self._lock = threading.Lock()
         self._over = False
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

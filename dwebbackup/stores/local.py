@@ -317,9 +317,7 @@ def _status_unless_deleted(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except FileNotFoundError:
         if entry.is_symlink():  # never skipped: it may point to a disk that is not mounted
-            raise Refused(
-                f"{entry.path} points to nothing", "mount what it points to, or remove it"
-            ) from None
+            raise Refused(f"{entry.path} points to nothing", "mount what it points to, or remove it") from None
         return None
 
 

@@ -359,7 +359,7 @@ CREATE TABLE trees.ranged_old PARTITION OF trees.ranged FOR VALUES FROM (MINVALU
 CREATE TABLE trees.ranged_2020 PARTITION OF trees.ranged (note DEFAULT '2020', CHECK (n <> 13)) FOR VALUES FROM ('2020-01-01', 0) TO ('2021-01-01', MINVALUE)
     PARTITION BY LIST (n);
 CREATE TABLE trees."ranged_2020 one, two or null" PARTITION OF trees.ranged_2020 FOR VALUES IN (1, 2);
-CREATE TABLE trees.ranged_2020_rest PARTITION OF trees.ranged_2020 DEFAULT PARTITION BY HASH (note);
+CREATE TABLE trees.ranged_2020_rest PARTITION OF trees.ranged_2020 DEFAULT PARTITION BY HASH (n);
 CREATE TABLE trees.ranged_2020_rest_0 PARTITION OF trees.ranged_2020_rest FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE UNLOGGED TABLE trees.ranged_2020_rest_1 PARTITION OF trees.ranged_2020_rest FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE trees.ranged_default PARTITION OF trees.ranged DEFAULT;
@@ -505,7 +505,7 @@ CREATE INDEX ON constraints.indexed USING gist (a gist_trgm_ops (siglen = 32));
 CREATE INDEX ON constraints.indexed USING hash (a) WITH (fillfactor = 60);
 CREATE INDEX ON constraints.indexed USING brin (id, j inet_inclusion_ops) WITH (pages_per_range = 3, autosummarize = on);
 CREATE INDEX ON constraints.indexed USING spgist (j);
-CREATE INDEX ON constraints.indexed USING btree_too (id DESC);
+CREATE INDEX ON constraints.indexed (id DESC);
 RESET search_path;
 CREATE UNIQUE INDEX "expressions, partial" ON constraints.indexed (constraints.shout(a), (c -> 'n'), lower(e) COLLATE "POSIX" text_pattern_ops DESC)
     INCLUDE (id) WHERE id > 3 AND a <> 'it''s \ "odd"';

@@ -148,9 +148,7 @@ def sequences(connection: Connection) -> list[tuple[str, str, int, bool]]:
 
 def database(connection: Connection) -> Database:
     version = connection.info.server_version
-    provider, collation = (
-        ("d.datlocprovider", "coalesce(d.datcollversion, '')") if version >= 150000 else ("'c'", "''")
-    )
+    provider, collation = ("d.datlocprovider", "coalesce(d.datcollversion, '')") if version >= 150000 else ("'c'", "''")
     locale = "''" if version < 150000 else "d.datlocale" if version >= 170000 else "d.daticulocale"
     rows = execute(
         connection,

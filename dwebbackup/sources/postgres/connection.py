@@ -85,9 +85,7 @@ class Server:
         try:
             connection = psycopg.connect(**parameters, autocommit=autocommit)
         except psycopg.Error as error:
-            raise DatabaseRefused(
-                f"cannot connect to {self.url}: {str(error).strip()}", _hint(error)
-            ) from None
+            raise DatabaseRefused(f"cannot connect to {self.url}: {str(error).strip()}", _hint(error)) from None
         if connection.info.parameter_status("server_version") is None or connection.info.server_version < (
             OLDEST * 10000
         ):
@@ -118,9 +116,7 @@ class Server:
             if variable:
                 named[variable.decode()] = value
             elif key in SECRETS:
-                raise WrongConfiguration(
-                    f"{key} cannot be handed to pg_dump", "use a service file or ~/.pgpass"
-                )
+                raise WrongConfiguration(f"{key} cannot be handed to pg_dump", "use a service file or ~/.pgpass")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("DWEBBACKUP_")}
         return inherited | named | {"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"}
 
@@ -146,9 +142,7 @@ def settings_sql(version: int, changes: Mapping[str, str] = {}) -> str:
     return "".join(f"SET LOCAL {key} = {literal(value)};\n" for key, value in values.items())
 
 
-def execute(
-    connection: Connection, statement: str, parameters: tuple[Any, ...] | None = None
-) -> list[tuple[Any, ...]]:
+def execute(connection: Connection, statement: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
     """Run one statement, and give its rows. Raises `DatabaseRefused`."""
     with refused(statement.split("\n", maxsplit=1)[0][:80]):
         cursor = connection.execute(statement.encode(), parameters)

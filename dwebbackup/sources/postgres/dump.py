@@ -62,9 +62,7 @@ class PostgresDump:
         self._waiting = list(self._snapshot.readers)
         self._clock = clock.monotonic()
         self._database = census.database(connection)
-        self._tables = [
-            table for table in census.tables(connection) if not (table.unlogged and self._database.standby)
-        ]
+        self._tables = [table for table in census.tables(connection) if not (table.unlogged and self._database.standby)]
         self._kept = {
             "properties": census.properties(connection),
             "sequences": b"".join(
@@ -140,9 +138,7 @@ class PostgresDump:
         try:
             execute(self._connection, "SELECT 1")
         except DatabaseRefused as error:
-            raise DatabaseRefused(
-                f"the snapshot was lost before everything was read: {error}", error.hint
-            ) from error
+            raise DatabaseRefused(f"the snapshot was lost before everything was read: {error}", error.hint) from error
         database = self._database
         facts = SourceFacts(
             name=self._name,

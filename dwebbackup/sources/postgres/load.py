@@ -77,9 +77,7 @@ def _until(stop: threading.Event, chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _load_table(
-    connection: Connection, facts: SourceFacts, stream: StreamRecord, chunks: Iterator[bytes]
-) -> None:
+def _load_table(connection: Connection, facts: SourceFacts, stream: StreamRecord, chunks: Iterator[bytes]) -> None:
     """One table in one transaction.
 
     TRUNCATE in the same transaction lets COPY freeze the rows, and skip the log where `wal_level` is minimal.

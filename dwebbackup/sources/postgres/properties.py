@@ -89,9 +89,7 @@ def create_roles(connection: Connection, properties: Properties, missing: Sequen
         execute(connection, f"CREATE ROLE {identifier(name)} {' '.join(_attributes(role))}")
         withheld = [right.upper() for right in ("super", "replication", "bypassrls") if role.get(right)]
         if withheld:
-            notes.append(
-                f"role {name} was made without {', '.join(withheld)}; grant it yourself if it needs it"
-            )
+            notes.append(f"role {name} was made without {', '.join(withheld)}; grant it yourself if it needs it")
         if role.get("login") and not role.get("verifier"):
             notes.append(f"role {name} was made without a password: the backup could not see it")
     for group, member, admin in properties.memberships:
@@ -144,11 +142,7 @@ def _statements(name: str, properties: Properties) -> Iterator[str]:
 def _settings(connection: Connection, name: str, properties: Properties) -> Iterator[str]:
     """`ALTER DATABASE … SET`, `ALTER ROLE … IN DATABASE … SET`; what could not be set, as notes."""
     for role, items in properties.settings:
-        whose = (
-            f"ROLE {identifier(role)} IN DATABASE {identifier(name)}"
-            if role
-            else f"DATABASE {identifier(name)}"
-        )
+        whose = f"ROLE {identifier(role)} IN DATABASE {identifier(name)}" if role else f"DATABASE {identifier(name)}"
         for item in items:
             key, _, value = item.partition("=")
             try:

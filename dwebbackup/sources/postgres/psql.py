@@ -1,4 +1,4 @@
-"""Rows out of PostgreSQL by one `psql` a worker, which copies table after table through one pipe.
+r"""Rows out of PostgreSQL by one `psql` a worker, which copies table after table through one pipe.
 
 psycopg hands out COPY data row by row, which costs a core of Python; psql costs none. How a table's end is told:
 in COPY's text form a line never begins with `\\.` (a backslash in a value is doubled), so after each table psql is
@@ -72,11 +72,7 @@ class Psql:
         """
         self.wait_until_ready()
         counted = "\n" in what or "\r" in what
-        form = (
-            "COPY {} TO STDOUT WITH (ENCODING '{}');"
-            if counted
-            else r"\copy {} to pstdout with (encoding '{}')"
-        )
+        form = "COPY {} TO STDOUT WITH (ENCODING '{}');" if counted else r"\copy {} to pstdout with (encoding '{}')"
         begin, end = ("\\o\n", "\\o /dev/null\n") if counted else ("", "")
         self._send(f"{begin}{form.format(what, encoding)}\n\\echo '\\\\.' :ROW_COUNT\n{end}")
         return PsqlStream(self, label, counted=counted)

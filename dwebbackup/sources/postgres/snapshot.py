@@ -63,9 +63,7 @@ class _Again(Exception):  # not an error: a reason for another round
 def _try(connection: Connection, start: StartReader, readers: int) -> Snapshot:
     wanted = census.lockable(connection)
     execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    for statement in settings_sql(
-        connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}
-    ).splitlines():
+    for statement in settings_sql(connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}).splitlines():
         execute(connection, statement)
     statements = lock_statements(wanted)
     try:

@@ -73,9 +73,7 @@ def control(server: Server) -> Iterator[Connection]:
 def look(connection: Connection, server: Server) -> Place:
     """What is at the target now. Raises `DatabaseRefused`."""
     name = server.database
-    exists = execute(
-        connection, "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", (name,)
-    )
+    exists = execute(connection, "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", (name,))
     if not exists:
         return Place(name, State.ABSENT, (), 0)
     sessions = execute(
@@ -102,9 +100,7 @@ def only_one(connection: Connection, place: Place) -> Iterator[None]:
     """Hold a lock against a second restore to the same name, as long as *connection* lives."""
     key = int.from_bytes(hashlib.sha256(place.temporary.encode()).digest()[:8], "big", signed=True)
     if not execute(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,))[0][0]:
-        raise DatabaseRefused(
-            f"another restore to {place.name} is under way on this server", "wait for it to end"
-        )
+        raise DatabaseRefused(f"another restore to {place.name} is under way on this server", "wait for it to end")
     yield
 
 
@@ -136,9 +132,7 @@ def _create(connection: Connection, name: str, facts: SourceFacts) -> str:
                 "restore onto the source's major version or a newer one",
             )
         words.append(f"LOCALE_PROVIDER {provider}")
-        words.append(
-            f"{'ICU_LOCALE' if provider == 'icu' else 'BUILTIN_LOCALE'} {literal(facts.detail('locale'))}"
-        )
+        words.append(f"{'ICU_LOCALE' if provider == 'icu' else 'BUILTIN_LOCALE'} {literal(facts.detail('locale'))}")
     return " ".join(words)
 
 
@@ -195,9 +189,7 @@ def _rename(connection: Connection, old: str, new: str) -> None:
                 execute(connection, f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}")
             except DatabaseRefused as error:
                 if not isinstance(error.__cause__, psycopg.errors.ObjectInUse) or attempt == RENAME_TRIES - 1:
-                    raise RestoreFailed(
-                        f"{old} could not be renamed to {new}: {error}", error.hint
-                    ) from error
+                    raise RestoreFailed(f"{old} could not be renamed to {new}: {error}", error.hint) from error
                 continue
             old = new
             return

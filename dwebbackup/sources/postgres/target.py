@@ -50,9 +50,7 @@ class PostgresTarget:
             *(
                 [f"create the roles {', '.join(plan.missing)}"]
                 if plan.missing and plan.owners
-                else [
-                    f"leave out owners and rights, since the roles {', '.join(plan.missing)} cannot be created"
-                ]
+                else [f"leave out owners and rights, since the roles {', '.join(plan.missing)} cannot be created"]
                 if plan.missing
                 else []
             ),
@@ -84,9 +82,7 @@ class PostgresTarget:
             notes += swap.take_place(connection, self._server, plan.place, replace=options.replace)
         return Restored(self.url, len(_tables(source)), _rows(source), (*source.facts.notes, *notes))
 
-    def _plan(
-        self, connection: Connection, source: SourceRecord, read: StreamReader, options: TargetOptions
-    ) -> _Plan:
+    def _plan(self, connection: Connection, source: SourceRecord, read: StreamReader, options: TargetOptions) -> _Plan:
         facts = source.facts
         if facts.kind != "postgres":
             raise WrongConfiguration(f"this backup is of {facts.kind}, and {self.url} is PostgreSQL")
@@ -110,8 +106,7 @@ class PostgresTarget:
 
     def _require_extensions(self, connection: Connection, source: SourceRecord) -> None:
         available = {
-            name
-            for (name,) in execute(connection, "SELECT name::text FROM pg_catalog.pg_available_extensions")
+            name for (name,) in execute(connection, "SELECT name::text FROM pg_catalog.pg_available_extensions")
         }
         lacking = [extension.name for extension in source.facts.extensions if extension.name not in available]
         if lacking:
@@ -126,17 +121,13 @@ class PostgresTarget:
             return (f"restored without owners and rights: this role may not create the roles {names}",)
         return properties.create_roles(connection, plan.properties, plan.missing)
 
-    def _fill(
-        self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions
-    ) -> None:
+    def _fill(self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions) -> None:
         server = self._server
         with server.connect(name) as connection:
             environment = server.environment(connection, name)
             conninfo = server.conninfo(name)
         with schema.archive_file(read(only(source, "schema"))) as archive:
-            schema.restore_section(
-                plan.tools, archive, "pre-data", conninfo, environment, jobs=1, owners=plan.owners
-            )
+            schema.restore_section(plan.tools, archive, "pre-data", conninfo, environment, jobs=1, owners=plan.owners)
             load.load_rows(server, name, source.facts, _tables(source), read, options.jobs)
             with server.connect(name) as connection:
                 load.set_sequences(connection, b"".join(read(only(source, "sequences"))))

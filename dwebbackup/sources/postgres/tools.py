@@ -51,11 +51,7 @@ def choose(server_major: int, bin_folder: str | None = None) -> Tools:
     have = ", ".join(tools.version for tools in found)
     raise ToolMissing(
         f"the server is PostgreSQL {server_major}; "
-        + (
-            f"the newest client here is {have.rpartition(', ')[2]}"
-            if have
-            else "no pg_dump is installed here"
-        ),
+        + (f"the newest client here is {have.rpartition(', ')[2]}" if have else "no pg_dump is installed here"),
         f"install postgresql-client-{server_major} (Debian, Ubuntu), postgresql{server_major} (Fedora, Alpine), "
         f"or `brew install libpq`; or name its folder in DWEBBACKUP_POSTGRES_BIN",
     )
@@ -99,9 +95,7 @@ def _wheel() -> Iterator[str]:
 def _version(program: str) -> str:
     """`15.18`; empty when it does not run or does not say."""
     try:
-        output = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=30, check=False
-        )
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     match = re.search(r"(\d+(\.\d+|devel|beta\d+|rc\d+))", output.stdout)
