@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from dwebbackup import age, compression
 from dwebbackup.catalog import GENESIS, HEAD, Catalog
-from dwebbackup.errors import KeyForbids, NoSuchBackup, ObjectMissing
+from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing
+from dwebbackup.fetching import Layout, PackReader
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
+from dwebbackup.manifest import Manifest
 from dwebbackup.ports import Store, Stored, StoreTraits
 from dwebbackup.records import Access
+
+LARGEST_SECRET = 64 * 1024
+"""Bytes of JSON in a manifest's part for readers, at most."""
+
+CHUNK_KEY_SIZE = 32
 
 GAP = 3
 """Writer numbers without a trace that an owner looks past before concluding that there are no more."""
@@ -23,6 +33,27 @@ class Opened:
     catalog: Catalog
     identities: tuple[bytes, ...]
     """For packs. Empty: this key may not read a row."""
+
+    def packs(self, manifest: Manifest) -> PackReader:
+        """What reads the streams of a whole manifest. Raises `KeyForbids` for a key that may not read rows."""
+        layout = Layout(self.catalog.indexes(manifest))
+        return PackReader(self.catalog.store, self.require_rows(), self.chunk_key(manifest), layout)
+
+    def chunk_key(self, manifest: Manifest) -> bytes:
+        """The key of the chunk names, from the part of the manifest that only readers open.
+
+        Raises `Damaged`, `KeyForbids`.
+        """
+        identities = self.require_rows()
+        try:
+            sealed = base64.b64decode(manifest.sealed, validate=True)
+            document = json.loads(compression.decompress(age.unseal(sealed, identities), LARGEST_SECRET))
+            key = bytes.fromhex(document["chunk_key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(f"the manifest's part for readers cannot be read: {error}") from None
+        if len(key) != CHUNK_KEY_SIZE:
+            raise Damaged(f"the manifest's chunk key is not of {CHUNK_KEY_SIZE} bytes")
+        return key
 
     def require_rows(self) -> tuple[bytes, ...]:
         """Raises `KeyForbids` for a writer key."""

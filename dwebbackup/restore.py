@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dwebbackup import age, clock, compression
+from dwebbackup import clock
 from dwebbackup.access import Opened
 from dwebbackup.catalog import Backup
-from dwebbackup.errors import Damaged, NoSuchBackup
-from dwebbackup.fetching import Layout, PackReader
+from dwebbackup.errors import NoSuchBackup
 from dwebbackup.manifest import Manifest, SourceRecord, StreamRecord
 from dwebbackup.ports import Progress, Quiet, Restored, Target, TargetOptions
 
@@ -45,7 +42,7 @@ def restore(opened: Opened, backup: Backup, target: Target, options: Options) ->
     began = clock.monotonic()
     manifest = opened.catalog.whole(backup.manifest)
     source = choose(manifest, options.source)
-    with reader(opened, manifest) as packs:
+    with opened.packs(manifest) as packs:
         options.progress.begin(f"restoring {source.facts.name}", sum(stream.bytes for stream in source.streams))
 
         def read(stream: StreamRecord) -> Iterator[bytes]:
@@ -62,28 +59,8 @@ def plan(opened: Opened, backup: Backup, target: Target, options: Options) -> li
     """What `restore` would do, a sentence each; raises what it would raise before touching anything."""
     manifest = opened.catalog.whole(backup.manifest)
     source = choose(manifest, options.source)
-    with reader(opened, manifest) as packs:
+    with opened.packs(manifest) as packs:
         return list(target.plan(source, packs.stream, TargetOptions(options.replace, options.jobs)))
-
-
-def reader(opened: Opened, manifest: Manifest) -> PackReader:
-    """What reads the manifest's streams. Raises `KeyForbids` for a key that may not read rows."""
-    identities = opened.require_rows()
-    layout = Layout(opened.catalog.indexes(manifest))
-    return PackReader(opened.catalog.store, identities, chunk_key(manifest, identities), layout)
-
-
-def chunk_key(manifest: Manifest, identities: tuple[bytes, ...]) -> bytes:
-    """The key of the chunk names, from the part of the manifest that only readers open. Raises `Damaged`."""
-    try:
-        sealed = base64.b64decode(manifest.sealed, validate=True)
-        document = json.loads(compression.decompress(age.unseal(sealed, identities), 65536))
-        key = bytes.fromhex(document["chunk_key"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"the manifest's part for readers cannot be read: {error}") from None
-    if len(key) != 32:
-        raise Damaged("the manifest's chunk key is not 32 bytes")
-    return key
 
 
 def choose(manifest: Manifest, name: str | None) -> SourceRecord:

@@ -14,7 +14,6 @@ from dwebbackup.errors import Damaged, KeyForbids, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span
 from dwebbackup.manifest import PackEntry, StreamRecord
 from dwebbackup.ports import Progress, Stored
-from dwebbackup.restore import chunk_key
 
 THREADS = 4
 """Packs read at once."""
@@ -59,9 +58,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
         entries = _check_backup(opened, each, present, findings)
         packs.update((entry.sha256, entry) for entry in entries)
         if percent is not None and entries:
-            keys.update(
-                dict.fromkeys((entry.sha256 for entry in entries), chunk_key(each.manifest, opened.require_rows()))
-            )
+            keys.update(dict.fromkeys((entry.sha256 for entry in entries), opened.chunk_key(each.manifest)))
     read = 0
     if percent is not None:
         read = _read(opened, _sample(list(packs.values()), percent), keys, findings, progress)

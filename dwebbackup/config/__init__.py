@@ -50,8 +50,13 @@ class Config:
     """What the user should hear of, such as a key file that everybody can read."""
 
 
-def load(given: Given | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """Read all three places. Raises `WrongConfiguration`, which never shows a value that may be a secret."""
+def load(
+    given: Given | None = None, environment: Mapping[str, str] | None = None, *, with_key: bool = True
+) -> Config:
+    """Read all three places; the key's file need not be there when nobody wants it.
+
+    Raises `WrongConfiguration`, which never shows a value that may be a secret.
+    """
     given = given or Given()
     warnings: list[str] = []
     file = YamlFile.find(given.config, warnings)
@@ -60,7 +65,7 @@ def load(given: Given | None = None, environment: Mapping[str, str] | None = Non
     return Config(
         sources=_chosen(given, _sources(layers, file)),
         stores=_stores(layers, file),
-        key=_first(layers, "KEY"),
+        key=_first(layers, "KEY") if with_key else "",
         target=_first(layers, "TARGET"),
         jobs=_jobs(layers),
         recipients=tuple(_first(layers, "RECIPIENTS").split()),

@@ -49,7 +49,10 @@ OBJECTS = "\nUNION ALL\n".join(
         (
             "'relation ' || x.oid::regclass::text",
             "pg_class",
-            f"x.relpersistence <> 't' AND x.relkind NOT IN ('t', 'i', 'I') AND EXISTS ({_IN_USER_SCHEMA.format('x.relnamespace')})",
+            (
+                "x.relpersistence <> 't' AND x.relkind NOT IN ('t', 'i', 'I')"
+                f" AND EXISTS ({_IN_USER_SCHEMA.format('x.relnamespace')})"
+            ),
         ),
         ("'function ' || x.proname", "pg_proc", f"EXISTS ({_IN_USER_SCHEMA.format('x.pronamespace')})"),
         (
@@ -76,7 +79,8 @@ ROLES = """SELECT DISTINCT r.oid FROM pg_catalog.pg_shdepend s JOIN pg_catalog.p
          AND s.objid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
     UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()
     UNION SELECT setrole FROM pg_catalog.pg_db_role_setting
-      WHERE setrole <> 0 AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"""
+      WHERE setrole <> 0
+        AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"""
 
 
 @dataclass(frozen=True, slots=True)

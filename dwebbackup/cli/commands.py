@@ -1,0 +1,54 @@
+"""The list of commands; each one's module is imported only when it is needed, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+import dwebbackup
+
+SUMMARIES = {
+    "key": "Make keys, and show them.",
+    "init": "Mark the start of a writer in the store.",
+    "backup": "Make one backup now.",
+    "list": "List the backups there are.",
+    "show": "Show what is in one backup.",
+    "restore": "Bring a backup back into a database.",
+    "verify": "Check that the backups are whole.",
+    "demo": "See the whole story on a throw-away server.",
+}
+"""Each command's summary: the first sentence of its help."""
+
+
+class Commands(click.Group):
+    """A group whose members are modules of this folder, each with a `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in SUMMARIES:
+            return None
+        command = importlib.import_module(f"dwebbackup.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.command(cls=Commands, no_args_is_help=False, context_settings={"max_content_width": 100})
+@click.version_option(dwebbackup.__version__, prog_name="dwebbackup")
+def commands() -> None:
+    """Encrypted, deduplicated database backups to decentralised storage, and back from 24 words.
+
+    Everything can be configured by options, by variables (DWEBBACKUP_SOURCE, DWEBBACKUP_STORE,
+    DWEBBACKUP_KEY, ...) or by a YAML file; what stands first in this list wins.
+
+    Exit status: 0 done; 1 failed; 2 usage or configuration; 3 done, but incomplete or suspect;
+    10 no such backup; 11 target not empty; 12 damaged; 13 store unreachable; 14 database unreachable
+    or refused; 15 client program missing or too old; 16 this key may not do that; 130 interrupted.
+    """

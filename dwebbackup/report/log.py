@@ -1,0 +1,67 @@
+"""Log lines on stderr: for people on a terminal, JSON elsewhere; every one passes through the redaction."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from dwebbackup import clock
+from dwebbackup.report.redaction import redact
+
+CLEAR_LINE = "\r\x1b[K"
+"""On a terminal before every line: a progress bar may stand there. It is drawn again below."""
+
+_SECRET_FIELD = re.compile(r"(?i)password|secret|phrase|token|words|identity")
+
+
+def set_up(stream: TextIO, level: int = logging.INFO) -> None:
+    """From now on, log lines of at least that *level* go to *stream*."""
+    terminal = stream.isatty()
+    renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    if terminal:
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _add_time,
+            structlog.processors.format_exc_info,
+            _without_secrets,
+            renderer,
+            _redact_line if not terminal else _redact_terminal_line,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+    )
+
+
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {"time": clock.iso(clock.now()), **event}
+
+
+def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Before it is rendered: there, a line break within a phrase becomes a letter."""
+    return {key: "***" if _SECRET_FIELD.search(key) else _redacted(value) for key, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, int | float | None):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _redacted(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_redacted(item) for item in value]
+    return redact(str(value))
+
+
+def _redact_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    """After it is rendered: words that stood one by one in a list make a phrase only now."""
+    return redact(line)
+
+
+def _redact_terminal_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    return CLEAR_LINE + redact(line)
