@@ -253,7 +253,7 @@ def _unwrap(stanzas: Sequence[tuple[bytes, bytes]], identities: Sequence[bytes])
 def _from_base64(text: bytes) -> bytes:
     """Raises `Damaged` for all but the one way to write these bytes: no file has two forms."""
     try:
-        data = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+        data = base64.b64decode(text + b"=" * (-len(text) % 4))
     except binascii.Error:
         data = b""
     if _to_base64(data) != text:

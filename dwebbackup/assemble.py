@@ -100,6 +100,4 @@ def _recipient(text: str) -> bytes:
         prefix, payload = from_bech32(text)
         if prefix == "age" and len(payload) == 32:
             return payload
-    raise WrongConfiguration(
-        f"{text[:24]} is not an age recipient", "one begins with age1, and has 62 characters"
-    )
+    raise WrongConfiguration(f"{text[:24]} is not an age recipient", "one begins with age1, and has 62 characters")

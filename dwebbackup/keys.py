@@ -101,13 +101,9 @@ def from_bech32(text: str) -> tuple[str, bytes]:
     prefix, _, data = lower.rpartition("1")
     values = [CHARSET.find(character) for character in data]
     intact = (
-        text.isascii()
-        and text in (lower, text.upper())
-        and len(values) >= 6  # the checksum
-        and -1 not in values
-        and bech32_verify_checksum(prefix, values)
+        text.isascii() and text in (lower, text.upper()) and -1 not in values and bech32_verify_checksum(prefix, values)
     )
-    payload = convertbits(values[:-6], 5, 8, pad=False) if intact else None
+    payload = convertbits(values[:-6], 5, 8, pad=False) if intact else None  # six are the checksum
     if payload is None:
         raise _damaged()
     return prefix, bytes(payload)
@@ -438,15 +434,15 @@ def _split_words(text: str) -> list[str]:
     Numbers decide because a sheet in columns, copied line by line, has its words in another order.
     NFKC takes apart the ligatures of printed pages ("ﬁ" in "find"), which no word list has.
     """
-    numbers, words, number = [], [], ""
+    words: list[str] = []
+    by_number: dict[str, str] = {}
+    number = ""
     for token in re.findall(r"[0-9]+|[^\W\d_]\w*", unicodedata.normalize("NFKC", text).lower()):
         if token[0].isdigit():
             number = token.lstrip("0")
-            continue
-        words.append(token)
-        numbers.append(number)
-        number = ""
-    by_number = dict(zip(numbers, words, strict=True))
+        else:
+            words.append(token)
+            by_number[number] = token
     order = [str(n) for n in range(1, _WORDS + 1)]
     if len(words) == _WORDS and by_number.keys() == set(order):
         return [by_number[n] for n in order]

@@ -31,6 +31,14 @@ def noise(size: int) -> bytes:
     return os.urandom(size)
 
 
+def in_the_middle(plain: bytes) -> memoryview:
+    return memoryview(b"ab" + plain + b"c")[2:-1]
+
+
+def in_words(plain: bytes) -> memoryview:
+    return memoryview(plain).cast("Q")
+
+
 def start_of_chunks(sealed: bytes) -> int:
     return sealed.index(b"\n--- ") + 49 + 16
 
@@ -38,9 +46,7 @@ def start_of_chunks(sealed: bytes) -> int:
 # --- what was sealed comes back ---
 
 
-@given(
-    st.binary(max_size=1000), st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=4), st.data()
-)
+@given(st.binary(max_size=1000), st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=4), st.data())
 def test_any_recipient_opens_what_was_sealed(plain, secrets, data):
     sealed = age.seal(plain, [age.public_key(secret) for secret in secrets])
     assert age.unseal(sealed, [data.draw(st.sampled_from(secrets))]) == plain
@@ -54,11 +60,9 @@ def test_every_length_around_a_chunk_comes_back(size):
     assert age.unseal(sealed, [OTHER, SECRET]) == plain
 
 
-@pytest.mark.parametrize(
-    "wrap", [bytearray, memoryview, lambda plain: memoryview(b"ab" + plain + b"c")[2:-1]]
-)
+@pytest.mark.parametrize("wrap", [bytearray, memoryview, in_the_middle, in_words])
 def test_any_buffer_can_be_sealed(wrap):
-    plain = noise(CHUNK + 5)
+    plain = noise(CHUNK + 8)
     assert age.unseal(age.seal(wrap(plain), [PUBLIC]), [SECRET]) == plain
 
 
@@ -67,6 +71,12 @@ def test_the_same_bytes_never_seal_to_the_same_bytes():
     lines = [line for line in first.splitlines()[1:4] if line in second]
     assert lines == []
     assert first[-24:] != second[-24:]
+
+
+def test_every_file_has_a_key_of_its_own():
+    sealed = [age.seal(b"the same", [PUBLIC]) for _ in range(2)]
+    first, second = (age._unwrap(age._x25519_stanzas(age._parse(one).stanzas), [SECRET]) for one in sealed)
+    assert first != second
 
 
 # --- other programs agree ---
@@ -84,11 +94,7 @@ def test_the_age_program_opens_what_we_seal(size, age_program, tmp_path):
 @pytest.mark.parametrize("size", SIZES)
 def test_we_open_what_the_age_program_seals(size, age_program):
     plain = noise(size)
-    to = [
-        argument
-        for secret in (OTHER, SECRET)
-        for argument in ("-r", age.recipient_text(age.public_key(secret)))
-    ]
+    to = [argument for secret in (OTHER, SECRET) for argument in ("-r", age.recipient_text(age.public_key(secret)))]
     sealed = run(age_program, *to, given=plain)
     assert age.unseal(sealed, [SECRET]) == plain
     assert age.unseal(sealed, [THIRD, OTHER]) == plain
@@ -202,10 +208,57 @@ def test_junk_is_damaged_and_nothing_else(junk, versioned):
         age.unseal(b"age-encryption.org/v1\n" * versioned + junk, [SECRET])
 
 
-def test_a_header_without_a_stanza_is_damaged():
+def with_stanzas(stanzas: bytes) -> bytes:
+    """A file whose header has *stanzas*, for which its MAC cannot hold."""
     sealed = age.seal(b"x", [PUBLIC])
+    return sealed[: age.header_size(0) - 48] + stanzas + sealed[age.header_size(1) - 48 :]
+
+
+SHARE, WRAPPED = age.seal(b"x", [PUBLIC]).splitlines()[1:3]
+GOOD = SHARE + b"\n" + WRAPPED + b"\n"
+
+
+@pytest.mark.parametrize(
+    "stanzas",
+    [
+        b"",
+        GOOD + b"\n",
+        GOOD + b"-> \xc3\xa8\n\n",
+        GOOD + b"-> a\x7f\n\n",
+        GOOD + b"->  a\n\n",
+        GOOD + b"-> a \n\n",
+        GOOD + b"-> a\r\n\n",
+        GOOD + b"-> a\n",
+        GOOD + b"-> a\nAA==\n",
+        GOOD + b"-> a\n" + 64 * b"A" + b"\n",
+        GOOD + b"-> a\n" + 65 * b"A" + b"\n\n",
+    ],
+)
+def test_a_header_outside_the_grammar_is_malformed(stanzas):
+    with pytest.raises(Damaged, match="malformed"):
+        age.unseal(with_stanzas(stanzas), [])
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        SHARE + b"\n",
+        SHARE + b" more\n" + WRAPPED,
+        SHARE[:-1] + b"\n" + WRAPPED,
+        SHARE + b"A\n" + WRAPPED,
+        SHARE[:-2] + b"\n" + WRAPPED,
+        SHARE + b"\n" + WRAPPED[:-2],
+    ],
+)
+def test_an_x25519_stanza_of_another_shape_is_damaged_whoever_reads_it(stanza):
     with pytest.raises(Damaged):
-        age.unseal(sealed[: age.header_size(0) - 48] + sealed[age.header_size(1) - 48 :], [SECRET])
+        age.unseal(with_stanzas(GOOD + stanza + b"\n"), [])
+
+
+@pytest.mark.parametrize("more", [b"-> grease\n\n", b"-> scrypt a b\n" + 64 * b"A" + b"\nAA\n", b"-> x25519 a\n\n"])
+def test_stanzas_of_other_kinds_are_passed_over(more):
+    with pytest.raises(KeyForbids):
+        age.unseal(with_stanzas(more + GOOD + more), [OTHER])
 
 
 # --- keys ---
@@ -269,6 +322,12 @@ def test_what_is_no_recipient_is_refused_without_repeating_it(text):
     with pytest.raises(WrongConfiguration) as refused:
         age.recipient_from_text(text)
     assert len(text) < 5 or text not in str(refused.value) + refused.value.hint
+
+
+def test_only_ascii_is_a_key():
+    """The Kelvin sign is upper case, and its lower case is an ASCII k."""
+    with pytest.raises(WrongConfiguration):
+        age.identity_from_text(IDENTITY.replace("KEY", "\u212aEY"))
 
 
 def test_a_recipient_is_not_an_identity():

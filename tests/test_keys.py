@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -382,9 +383,7 @@ def test_every_changed_character_is_noticed(line):
 def test_every_lost_doubled_or_swapped_character_is_noticed(line):
     for at in range(5, len(line) - 1):
         swapped = line[:at] + line[at + 1] + line[at] + line[at + 2 :]
-        for changed in {line[:at] + line[at + 1 :], line[:at] + line[at] + line[at:], swapped, line[:at]} - {
-            line
-        }:
+        for changed in {line[:at] + line[at + 1 :], line[:at] + line[at] + line[at:], swapped, line[:at]} - {line}:
             with pytest.raises(WrongConfiguration, match="damaged") as refused:
                 parse_key(changed)
             assert "changed or lost" in refused.value.hint
@@ -397,6 +396,13 @@ def test_a_change_that_bech32_does_not_see_is_noticed():
     assert keys.from_bech32(longer)[0] == "dwbr"
     with pytest.raises(WrongConfiguration, match="damaged"):
         parse_key(longer)
+
+
+@pytest.mark.parametrize("key", ALL_KEYS, ids=repr)
+def test_the_second_checksum_counts(key):
+    prefix, payload = keys.from_bech32(key.line)
+    with pytest.raises(WrongConfiguration, match="damaged"):
+        parse_key(keys.to_bech32(prefix, payload[:-1] + bytes([payload[-1] ^ 1])))
 
 
 def test_mixed_case_is_damage():
@@ -450,10 +456,9 @@ PASTED = {
     "quoted": f'"{OWNER.words}"',
     "byte order mark": "\ufeff" + OWNER.words,
     "wide spaces": "\u3000".join(WORDS),
-    "printed ligatures": OWNER.words.replace("fi", "\ufb01").replace("fl", "\ufb02").replace("ff", "\ufb00"),
     "list": "\n".join(f"{number}. {word}" for number, word in enumerate(WORDS, 1)),
     "list without a space": " ".join(f"{number}.{word}" for number, word in enumerate(WORDS, 1)),
-    "list with brackets": "\n".join(f"{number:02}) {word}" for number, word in enumerate(WORDS, 1)),
+    "list from the last": "\n".join(f"{number:02}) {WORDS[number - 1]}" for number in range(24, 0, -1)),
     "two columns": "\n".join(f"{n + 1}: {WORDS[n]}    {n + 13}: {WORDS[n + 12]}" for n in range(12)),
     "table": "\n".join(f"| {number} | {word} |" for number, word in enumerate(WORDS, 1)),
 }
@@ -462,6 +467,18 @@ PASTED = {
 @pytest.mark.parametrize("text", PASTED.values(), ids=PASTED)
 def test_words_are_taken_as_people_paste_them(text):
     assert parse_key(text) == OWNER
+
+
+def test_ligatures_of_a_printed_page_are_letters():
+    owner = next(owner for n in range(256) if "fi" in (owner := OwnerKey(bytes([n] * 32))).words)
+    assert parse_key(owner.words.replace("fi", "\ufb01")) == owner
+
+
+@pytest.mark.parametrize(("number", "instead"), [("7. ", ""), ("7. ", "8. "), ("24. ", "25. ")])
+def test_numbers_that_are_not_1_to_24_do_not_order(number, instead):
+    numbered = " ".join(f"{number}. {word}" for number, word in enumerate(WORDS, 1))
+    assert number in numbered
+    assert parse_key(numbered.replace(number, instead)) == OWNER
 
 
 def test_the_misspelt_word_is_named_with_its_place_and_what_is_close():
@@ -563,6 +580,7 @@ def test_the_recovery_sheet_has_all_that_a_recovery_needs():
         "2026-11-20",
     ):
         assert fact in sheet
+    assert f"DWEBBACKUP_STORE={' '.join(stores)}" in shlex.split(sheet[sheet.index("export ") :])
     assert "WITHOUT THESE WORDS NOTHING COMES BACK" in sheet
     assert "dwebbackup restore latest" in sheet
     assert all(len(line) < 80 for line in sheet.splitlines() if "://" not in line)

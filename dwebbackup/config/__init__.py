@@ -50,9 +50,7 @@ class Config:
     """What the user should hear of, such as a key file that everybody can read."""
 
 
-def load(
-    given: Given | None = None, environment: Mapping[str, str] | None = None, *, with_key: bool = True
-) -> Config:
+def load(given: Given | None = None, environment: Mapping[str, str] | None = None, *, with_key: bool = True) -> Config:
     """Read all three places; the key's file need not be there when nobody wants it.
 
     Raises `WrongConfiguration`, which never shows a value that may be a secret.

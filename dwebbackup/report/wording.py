@@ -41,3 +41,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
         return text.rjust(widths[at]) if at in right else text.ljust(widths[at])
 
     return "\n".join("  ".join(cell(at, text) for at, text in enumerate(line)).rstrip() for line in lines)
+
+
+def columns(cells: Sequence[str], number: int) -> str:
+    """*cells* in so many columns, read line by line."""
+    width = max(map(len, cells)) + 2
+    rows = [cells[at : at + number] for at in range(0, len(cells), number)]
+    return "\n".join("".join(cell.ljust(width) for cell in row).rstrip() for row in rows)

@@ -41,6 +41,8 @@ SEQUENCES = f"""SELECT n.nspname, c.relname
       AND (NOT {_RELATION_MEMBER} OR c.oid IN (SELECT oid FROM ({_CONFIGURATION}) AS configuration))
     ORDER BY c.oid"""  # noqa: S608
 
+_THIS_DATABASE = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+
 _IN_USER_SCHEMA = f"SELECT FROM pg_catalog.pg_namespace n WHERE n.oid = {{}} AND {_USER_SCHEMA}"
 
 OBJECTS = "\nUNION ALL\n".join(
@@ -72,15 +74,15 @@ OBJECTS = "\nUNION ALL\n".join(
     )
 )
 
-ROLES = """SELECT DISTINCT r.oid FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+_ROLES = f"""SELECT s.refobjid AS oid, s.deptype = 'o' AS owns FROM pg_catalog.pg_shdepend s
     WHERE s.refclassid = 'pg_catalog.pg_authid'::regclass AND (
-      s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-      OR s.classid = 'pg_catalog.pg_database'::regclass
-         AND s.objid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
-    UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()
-    UNION SELECT setrole FROM pg_catalog.pg_db_role_setting
-      WHERE setrole <> 0
-        AND setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"""
+      s.dbid = {_THIS_DATABASE} OR s.classid = 'pg_catalog.pg_database'::regclass AND s.objid = {_THIS_DATABASE})
+    UNION SELECT datdba, true FROM pg_catalog.pg_database WHERE datname = current_database()
+    UNION SELECT setrole, false FROM pg_catalog.pg_db_role_setting WHERE setrole <> 0 AND setdatabase = {_THIS_DATABASE}
+    """  # noqa: S608
+"""Everybody who owns or may use something in this database, by what PostgreSQL itself refuses to drop them for."""
+
+ROLES = f"SELECT oid, bool_or(owns) AS owns FROM ({_ROLES}) AS role GROUP BY oid"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,24 +227,15 @@ def _database_properties(connection: Connection) -> dict[str, Any]:
 def _roles(connection: Connection) -> list[dict[str, Any]]:
     may_see = execute(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")[0][0]
     catalog, verifier = ("pg_authid", "r.rolpassword") if may_see else ("pg_roles", "NULL")
-    names = (
-        "name",
-        "super",
-        "inherit",
-        "createrole",
-        "createdb",
-        "login",
-        "replication",
-        "bypassrls",
-        "limit",
-    )
+    names = ("name", "owns", "super", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
     rows = execute(
         connection,
-        f"""SELECT r.rolname::text, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
-            rolbypassrls, rolconnlimit, rolvaliduntil::text, {verifier}
-            FROM pg_catalog.{catalog} r WHERE r.oid IN ({ROLES}) AND r.rolname !~ '^pg_' ORDER BY 1""",  # noqa: S608
+        f"""SELECT r.rolname::text, role.owns, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
+            rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil::text, {verifier}
+            FROM ({ROLES}) AS role JOIN pg_catalog.{catalog} r ON r.oid = role.oid
+            WHERE r.rolname !~ '^pg_' ORDER BY 1""",  # noqa: S608
     )
-    return [dict(zip((*names, "until", "verifier"), row, strict=True)) for row in rows]
+    return [dict(zip((*names, "limit", "until", "verifier"), row, strict=True)) for row in rows]
 
 
 def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
@@ -250,7 +243,7 @@ def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
         connection,
         f"""SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option) FROM pg_catalog.pg_auth_members a
             JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
-            WHERE m.oid IN ({ROLES}) AND (g.oid IN ({ROLES}) OR g.rolname ~ '^pg_')
+            WHERE m.oid IN (SELECT oid FROM ({ROLES}) AS role) AND (g.oid IN (SELECT oid FROM ({ROLES}) AS role) OR g.rolname ~ '^pg_')
             GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
     )
 

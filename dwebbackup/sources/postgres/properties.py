@@ -70,9 +70,18 @@ def missing_roles(connection: Connection, properties: Properties) -> tuple[str, 
     return tuple(name for name in properties.role_names if name not in present)
 
 
-def may_create_roles(connection: Connection) -> bool:
-    query = "SELECT rolsuper OR rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    return bool(execute(connection, query)[0][0])
+def may_give(connection: Connection, properties: Properties, missing: Sequence[str]) -> bool:
+    """Whether this role may make things belong to their owners: a superuser, or a member of all who own something;
+    those who are missing it has to be able to create.
+    """
+    superuser, creates = execute(
+        connection, "SELECT rolsuper, rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    )[0]
+    if superuser or (missing and not creates):
+        return bool(superuser)
+    owners = [str(role["name"]) for role in properties.roles if role.get("owns") and role["name"] not in missing]
+    query = "SELECT bool_and(pg_catalog.pg_has_role(name, 'MEMBER')) FROM unnest(%s::text[]) AS owner(name)"
+    return not owners or bool(execute(connection, query, (owners,))[0][0])
 
 
 def create_roles(connection: Connection, properties: Properties, missing: Sequence[str]) -> tuple[str, ...]:
@@ -82,11 +91,14 @@ def create_roles(connection: Connection, properties: Properties, missing: Sequen
     should know.
     """
     notes = []
+    superuser = execute(connection, "SELECT current_setting('is_superuser') = 'on'")[0][0]
     for role in properties.roles:
         name = str(role["name"])
         if name not in missing:
             continue
         execute(connection, f"CREATE ROLE {identifier(name)} {' '.join(_attributes(role))}")
+        if not superuser:  # who creates a role is no member of it yet, and may give it nothing
+            execute(connection, f"GRANT {identifier(name)} TO CURRENT_USER")
         withheld = [right.upper() for right in ("super", "replication", "bypassrls") if role.get(right)]
         if withheld:
             notes.append(f"role {name} was made without {', '.join(withheld)}; grant it yourself if it needs it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -47,13 +47,7 @@ class PostgresTarget:
         place, facts = plan.place, source.facts
         sentences = [
             f"create {place.temporary} ({facts.encoding}, {facts.detail('collate')}) on {self.url}",
-            *(
-                [f"create the roles {', '.join(plan.missing)}"]
-                if plan.missing and plan.owners
-                else [f"leave out owners and rights, since the roles {', '.join(plan.missing)} cannot be created"]
-                if plan.missing
-                else []
-            ),
+            *_about_roles(plan),
             f"restore the schema with pg_restore {plan.tools.version}",
             f"fill {len(_tables(source))} tables with {_rows(source)} rows, {options.jobs} at a time",
             "build indexes and constraints, refresh materialized views, analyze",
@@ -101,7 +95,7 @@ class PostgresTarget:
         self._require_extensions(connection, source)
         captured = properties.parse(b"".join(read(only(source, "properties"))))
         missing = properties.missing_roles(connection, captured)
-        owners = not missing or properties.may_create_roles(connection)
+        owners = properties.may_give(connection, captured, missing)
         return _Plan(place, tools, here, captured, missing, owners)
 
     def _require_extensions(self, connection: Connection, source: SourceRecord) -> None:
@@ -117,8 +111,8 @@ class PostgresTarget:
 
     def _make_roles(self, connection: Connection, plan: _Plan) -> tuple[str, ...]:
         if not plan.owners:
-            names = ", ".join(plan.missing)
-            return (f"restored without owners and rights: this role may not create the roles {names}",)
+            names = ", ".join(plan.properties.role_names)
+            return (f"restored without owners and rights: this role may not act for all of {names}",)
         return properties.create_roles(connection, plan.properties, plan.missing)
 
     def _fill(self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions) -> None:
@@ -138,6 +132,13 @@ class PostgresTarget:
                 plan.tools, archive, "post-data", conninfo, environment, jobs=options.jobs, owners=plan.owners
             )
         load.analyze(server, name, options.jobs)
+
+
+def _about_roles(plan: _Plan) -> Iterator[str]:
+    if not plan.owners:
+        yield f"leave out owners and rights: this role may not act for all of {', '.join(plan.properties.role_names)}"
+    elif plan.missing:
+        yield f"create the roles {', '.join(plan.missing)}"
 
 
 def only(source: SourceRecord, kind: str) -> StreamRecord:

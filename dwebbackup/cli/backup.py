@@ -1,0 +1,77 @@
+"""`dwebbackup backup`: one backup now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dwebbackup import assemble
+from dwebbackup.access import below
+from dwebbackup.backup import Done, Options, back_up
+from dwebbackup.cli.choosing import writer_numbers
+from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.session import Session, key_of, with_session
+from dwebbackup.config import Config
+from dwebbackup.errors import Incomplete, KeyForbids
+from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey
+from dwebbackup.report.wording import count, duration, size
+
+
+@click.command()
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="Only this source: a configured one's name, or a URL."
+)
+@click.option("--jobs", type=int, metavar="N", help="Tables read at once.")
+@with_session
+def command(session: Session, sources: tuple[str, ...], jobs: int | None) -> int | None:
+    """Make one backup now.
+
+    With the 24 words it is made as the current writer; a rented machine should have a writer key instead, which
+    cannot read what it wrote. A backup that says it is done can be restored.
+    """
+    config = session.config(sources=sources, jobs=jobs)
+    key = key_of(config)
+    if isinstance(key, ReaderKey):
+        raise KeyForbids("a reader key restores; it cannot add backups", "use a writer key, or the 24 words")
+    parts = assemble.sources(config)
+    recipients = assemble.recipients(config)
+    store = assemble.prepared_store(config, STOP)
+    writer = _writer(key, config)
+    with session.progress() as progress:
+        options = Options(config.jobs, recipients=recipients, progress=progress)
+        done = back_up(parts, below(store, writer.id), writer, options)
+    session.show(document(done), text(done))
+    session.warn(done.doubts)
+    return Incomplete.exit_status if done.doubts else None
+
+
+def document(done: Done) -> dict[str, Any]:
+    """The backup, for programs."""
+    ref, manifest = done.backup.ref, done.backup.manifest
+    return {
+        "backup": ref.id,
+        "sequence": ref.sequence,
+        "number": manifest.number,
+        "writer_id": manifest.writer,
+        "manifest": {"sha256": ref.sha256, "size": done.backup.size, "links": done.links},
+        "bytes_read": done.bytes_read,
+        "bytes_stored": done.bytes_stored,
+        "packs_new": manifest.packs,
+        "seconds": round(done.seconds, 3),
+        "doubts": done.doubts,
+    }
+
+
+def text(done: Done) -> str:
+    """The backup, for people."""
+    manifest = done.backup.manifest
+    names = ", ".join(source.facts.name for source in manifest.sources)
+    figures = f"{size(done.bytes_read)} read, {size(done.bytes_stored)} stored in {count(manifest.packs, 'new pack')}"
+    return "\n".join([f"backup {done.backup.ref.id} of {names}: {figures}, {duration(done.seconds)}", *done.links])
+
+
+def _writer(key: WriterKey | OwnerKey, config: Config) -> WriterKey:
+    if isinstance(key, WriterKey):
+        return key
+    return key.writer(max(writer_numbers(key, config), default=1))

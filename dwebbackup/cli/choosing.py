@@ -1,0 +1,141 @@
+"""What the user means: which writer, and which backup."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dwebbackup import assemble, clock, records
+from dwebbackup.access import Opened, open_store
+from dwebbackup.catalog import Backup, snapshot_of
+from dwebbackup.cli.edge import STOP
+from dwebbackup.config import Config
+from dwebbackup.errors import Damaged, NoSuchBackup, WrongConfiguration
+from dwebbackup.keys import Key
+from dwebbackup.manifest import Manifest, ManifestRef
+
+HOW = "`dwebbackup list` shows what there is"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A backup as the user calls it."""
+
+    name: str
+    """`latest`, an id, a time, or a manifest's file."""
+    as_of: str = ""
+    """Of those that `latest` means, none later than this time."""
+    at_least: int | None = None
+    """The newest backup must have this sequence or a higher one."""
+
+
+def writer_numbers(key: Key, config: Config) -> list[int]:
+    """The writers of the configured store that *key* opens, oldest first; none where there is no store yet."""
+    if not assemble.has_begun(config):
+        return []
+    try:
+        return [opened.number for opened in open_store(key, assemble.store(config, STOP))]
+    except NoSuchBackup:
+        return []
+
+
+def find(writers: Sequence[Opened], wanted: Wanted) -> tuple[Opened, Backup]:
+    """The backup, with its writer. Raises `NoSuchBackup`, `WrongConfiguration`, `Damaged`."""
+    moment = _moment(wanted)
+    if wanted.at_least is not None:
+        _require_sequence(writers, wanted.at_least)
+    if moment:
+        return _before(writers, moment)
+    if wanted.name == "latest":
+        return latest(writers)
+    return _called(writers, wanted.name)
+
+
+def latest(writers: Sequence[Opened]) -> tuple[Opened, Backup]:
+    """The newest backup of the highest writer that has one.
+
+    A writer whose manifests cannot be read is an error: what is newest must not silently get older.
+    """
+    for opened in reversed(writers):
+        try:
+            return opened, opened.catalog.latest()
+        except NoSuchBackup:
+            if opened.catalog.refs():
+                raise
+    raise NoSuchBackup("there is no backup yet", "`dwebbackup backup` makes one")
+
+
+def overdue(manifest: Manifest) -> str:
+    """What to say of a newest backup whose successor should be there; empty when all is well."""
+    if manifest.next_by and clock.from_iso(manifest.next_by) < clock.now():
+        return f"stale: the next backup was due by {manifest.next_by}; stopped, or rolled back"
+    return ""
+
+
+def _moment(wanted: Wanted) -> str:
+    """The time meant, as `clock.iso` writes it; empty when none is."""
+    if wanted.as_of:
+        if wanted.name != "latest":
+            raise WrongConfiguration("--as-of goes with `latest` only", "name the backup, or the time")
+        return _parse_time(wanted.as_of)
+    return _parse_time(wanted.name) if re.match(r"\d{4}-\d{2}-\d{2}", wanted.name) else ""
+
+
+def _parse_time(text: str) -> str:
+    try:
+        return clock.iso(clock.from_iso(text))
+    except ValueError:
+        raise WrongConfiguration(f"{text!r} is not a time", "write 2026-11-20T03:00, in UTC") from None
+
+
+def _require_sequence(writers: Sequence[Opened], sequence: int) -> None:
+    newest = latest(writers)[1].ref
+    if newest.sequence < sequence:
+        raise Damaged(
+            f"the newest backup here, {newest.id}, is older than the backup {sequence} that you know of",
+            "the store was rolled back, or backups were deleted from it; ask another store",
+        )
+
+
+def _before(writers: Sequence[Opened], moment: str) -> tuple[Opened, Backup]:
+    found = []
+    for opened in writers:
+        try:
+            found.append((opened, opened.catalog.before(moment)))
+        except NoSuchBackup:
+            continue
+    if not found:
+        raise NoSuchBackup(f"no backup is as old as {moment}", HOW)
+    return max(found, key=lambda pair: (snapshot_of(pair[1].manifest), pair[0].number))
+
+
+def _called(writers: Sequence[Opened], name: str) -> tuple[Opened, Backup]:
+    fits = _from_file(name) if os.path.isfile(name) else _by_id(name)
+    matches = [(opened, ref) for opened in writers for ref in opened.catalog.refs() if fits(ref)]
+    if not matches:
+        raise NoSuchBackup(f"there is no backup {name}", HOW)
+    if len(matches) > 1:
+        listed = ", ".join(f"{ref.id} of writer {opened.number}" for opened, ref in matches)
+        raise NoSuchBackup(f"{name} fits several: {listed}", "use the longer form")
+    opened, ref = matches[0]
+    return opened, opened.catalog.read(ref)
+
+
+def _by_id(name: str) -> Callable[[ManifestRef], bool]:
+    """`42`, `42-1a2b3c4d`, or the manifest's digest, or at least 8 digits of its beginning."""
+    number, _, digest = name.partition("-")
+    if number.isdecimal() and len(number) < 8:
+        return lambda ref: ref.sequence == int(number) and ref.sha256.startswith(digest)
+    return lambda ref: len(name) >= 8 and ref.sha256.startswith(name)
+
+
+def _from_file(path: str) -> Callable[[ManifestRef], bool]:
+    """A copy of the manifest, whatever it is called: its digest says which one it is."""
+    try:
+        with open(path, "rb") as file:
+            digest = records.digest(file.read())
+    except OSError as error:
+        raise WrongConfiguration(f"cannot read {path}: {error.strerror}") from None
+    return lambda ref: ref.sha256 == digest

@@ -1,0 +1,50 @@
+"""`dwebbackup init`: the owner's word that a writer begins here."""
+
+from __future__ import annotations
+
+import click
+
+from dwebbackup import assemble, clock, records
+from dwebbackup.access import below, open_writer
+from dwebbackup.catalog import GENESIS
+from dwebbackup.cli.choosing import writer_numbers
+from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.session import Session, owner_of, with_session
+from dwebbackup.errors import ObjectMissing, WrongConfiguration
+from dwebbackup.manifest import Genesis
+from dwebbackup.ports import Store
+
+
+@click.command()
+@click.option("--writer", "number", type=click.IntRange(1), help="Which writer; otherwise the current one.")
+@with_session
+def command(session: Session, number: int | None) -> None:
+    """Mark the start of a writer in the store.
+
+    From then on, a store that lists no backups of this writer is an alarm, and no longer an empty store. Needs
+    the 24 words.
+    """
+    config = session.config()
+    owner = owner_of(config, "mark the start of a writer")
+    store = assemble.prepared_store(config, STOP)
+    number = number or max(writer_numbers(owner, config), default=1)
+    writer = owner.writer(number)
+    part = below(store, writer.id)
+    if open_writer(owner, number, store).catalog.refs():
+        raise WrongConfiguration(f"writer {number} has backups already", "its start needs no mark any more")
+    if _has_genesis(part):
+        raise WrongConfiguration(f"the start of writer {number} is marked already")
+    genesis = Genesis(writer.id, number, clock.iso(clock.now()))
+    links = part.put(GENESIS, records.write_line(genesis, owner.sign_seed))
+    session.show(
+        {"number": number, "writer_id": writer.id, "links": links},
+        f"writer {number} ({writer.id}) begins in {store.url}",
+    )
+
+
+def _has_genesis(part: Store) -> bool:
+    try:
+        part.head(GENESIS)
+    except ObjectMissing:
+        return False
+    return True

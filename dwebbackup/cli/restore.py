@@ -1,0 +1,87 @@
+"""`dwebbackup restore`: bring a backup back into a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dwebbackup import assemble
+from dwebbackup.access import open_store
+from dwebbackup.cli.choosing import Wanted, find, overdue
+from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.session import Session, key_of, with_session
+from dwebbackup.report.wording import count, duration
+from dwebbackup.restore import Done, Options, plan, restore
+
+
+@click.command()
+@click.argument("backup")
+@click.option(
+    "--to", "target", default="", metavar="URL", help="The database to fill: postgresql://USER@HOST/DATABASE."
+)
+@click.option("--source", metavar="NAME", help="Which of the backup's sources, if it has several.")
+@click.option(
+    "--as-of", default="", metavar="TIME", help="With `latest`: the newest backup not later than this, in UTC."
+)
+@click.option(
+    "--at-least", type=click.IntRange(1), metavar="SEQUENCE", help="Fail unless the newest backup is this one or newer."
+)
+@click.option("--replace", is_flag=True, help="The database may hold something; it is kept under another name.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--jobs", type=int, metavar="N", help="Tables filled at once.")
+@with_session
+def command(
+    session: Session,
+    backup: str,
+    target: str,
+    source: str | None,
+    as_of: str,
+    at_least: int | None,
+    replace: bool,
+    dry_run: bool,
+    jobs: int | None,
+) -> None:
+    """Bring a backup back into a database.
+
+    BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
+    than that), or a copy of its manifest.
+
+    The database is filled under a temporary name and renamed when it is complete, so that nobody ever connects
+    to half of it. One that holds anything is refused without --replace.
+    """
+    config = session.config(target=target, jobs=jobs)
+    key = key_of(config)
+    place = assemble.target(config)
+    opened, found = find(open_store(key, assemble.store(config, STOP)), Wanted(backup, as_of, at_least))
+    opened.require_rows()
+    if late := overdue(found.manifest):
+        session.warn([f"backup {found.ref.id} is {late}"])
+    with session.progress() as progress:
+        options = Options(replace, config.jobs, source, progress)
+        if dry_run:
+            steps = plan(opened, found, place, options)
+            session.show({"backup": found.ref.id, "target": place.url, "plan": steps}, "\n".join(steps))
+            return
+        done = restore(opened, found, place, options)
+    session.show(document(done), text(done))
+
+
+def document(done: Done) -> dict[str, Any]:
+    """The restore, for programs."""
+    return {
+        "backup": done.backup.ref.id,
+        "target": done.restored.target,
+        "tables": done.restored.tables,
+        "rows": done.restored.rows,
+        "seconds": round(done.seconds, 3),
+        "notes": done.restored.notes,
+    }
+
+
+def text(done: Done) -> str:
+    """The restore, for people."""
+    restored = done.restored
+    figures = f"{count(restored.tables, 'table')}, {count(restored.rows, 'row')}, {duration(done.seconds)}"
+    first = f"backup {done.backup.ref.id} is restored to {restored.target}: {figures}"
+    return "\n".join([first, *(f"note: {note}" for note in restored.notes)])

@@ -1,0 +1,80 @@
+"""`dwebbackup show`: one manifest, readable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import click
+
+from dwebbackup import assemble
+from dwebbackup.access import open_store
+from dwebbackup.catalog import Backup
+from dwebbackup.cli.choosing import Wanted, find, overdue
+from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.session import Session, key_of, with_session
+from dwebbackup.manifest import Manifest, SourceRecord, encode
+from dwebbackup.report.wording import count, size, table
+
+
+@click.command()
+@click.argument("backup")
+@with_session
+def command(session: Session, backup: str) -> None:
+    """Show what is in one backup.
+
+    BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
+    than that), or a copy of its manifest.
+    """
+    config = session.config()
+    writers = open_store(key_of(config), assemble.store(config, STOP))
+    opened, found = find(writers, Wanted(backup))
+    manifest = opened.catalog.whole(found.manifest)
+    session.show(json.loads(encode("manifest", manifest)), "\n".join(_lines(found, manifest)))
+
+
+def _lines(backup: Backup, manifest: Manifest) -> Iterator[str]:
+    yield f"backup     {backup.ref.id}"
+    yield f"manifest   {backup.ref.sha256}, {size(backup.size)}"
+    yield f"writer     {manifest.number} ({manifest.writer})"
+    yield f"made       {manifest.started} to {manifest.finished}, by {manifest.program}"
+    yield f"stored     {size(manifest.stored)} in {count(manifest.packs, 'new pack')}"
+    for parent in manifest.parents:
+        yield f"after      {parent.id}"
+    if manifest.next_by:
+        yield f"next by    {manifest.next_by} {overdue(manifest) and '(stale)'}".rstrip()
+    for note in manifest.stores:
+        yield f"store      {note.name}, {note.url}"
+    for index in manifest.indexes:
+        yield f"index      {index.sha256}, {size(index.size)}"
+        yield from (f"           {link}" for link in index.links)
+    for source in manifest.sources:
+        yield ""
+        yield from _source(source)
+
+
+def _source(source: SourceRecord) -> Iterator[str]:
+    facts = source.facts
+    yield f"source     {facts.name}"
+    yield f"database   {facts.database}, {facts.kind} {facts.server_version}, {facts.encoding}"
+    yield f"identity   {facts.identity}"
+    yield f"snapshot   {facts.snapshot}, open for {facts.snapshot_seconds:.1f} s"
+    yield f"client     {facts.client_version}"
+    for key, value in facts.details:
+        yield f"{key.replace('_', ' '):<10} {value}"
+    if facts.extensions:
+        yield "extensions " + ", ".join(f"{each.name} {each.version}" for each in facts.extensions)
+    for note in facts.notes:
+        yield f"note       {note}"
+    yield ""
+    rows = [
+        (
+            stream.kind,
+            ".".join(stream.path),
+            "" if stream.rows is None else f"{stream.rows:,}",
+            size(stream.bytes),
+            f"{stream.chunks:,}",
+        )
+        for stream in source.streams
+    ]
+    yield table(("STREAM", "OF", "ROWS", "SIZE", "CHUNKS"), rows, right=(2, 3, 4))

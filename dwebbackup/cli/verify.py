@@ -1,0 +1,78 @@
+"""`dwebbackup verify`: are the backups whole?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from dwebbackup import assemble
+from dwebbackup.access import Opened, open_store
+from dwebbackup.catalog import Backup
+from dwebbackup.cli.choosing import Wanted, find
+from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.session import Session, key_of, with_session
+from dwebbackup.errors import Damaged, Incomplete
+from dwebbackup.report.wording import count, size
+from dwebbackup.verify import Report, verify
+
+
+class WithOptionalPercent(click.Command):
+    """`--data` alone is `--data=100`; click alone would take the argument behind it for its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--data=100" if word == "--data" else word for word in args])
+
+
+@click.command(cls=WithOptionalPercent)
+@click.argument("backup", required=False)
+@click.option(
+    "--data",
+    type=click.FloatRange(0, 100, min_open=True),
+    metavar="[=PERCENT]",
+    help="Also read and decrypt the packs: all, or so many of them, drawn at random.",
+)
+@with_session
+def command(session: Session, backup: str | None, data: float | None) -> int | None:
+    """Check that the backups are whole.
+
+    Signatures, the chain of manifests, and the presence of every pack; with --data, the packs' contents too.
+    BACKUP as with `dwebbackup restore`; without it, all backups are checked.
+    """
+    config = session.config()
+    writers = open_store(key_of(config), assemble.store(config, STOP))
+    todo: list[tuple[Opened, Backup | None]] = [(opened, None) for opened in writers]
+    if backup:
+        todo = [find(writers, Wanted(backup))]
+    if data is not None:
+        for opened, _ in todo:
+            opened.require_rows()
+    with session.progress() as progress:
+        reports = [verify(opened, found, data, progress) for opened, found in todo]
+    report = together(reports)
+    findings = [
+        {"severity": finding.severity, "what": finding.what, "message": finding.message} for finding in report.findings
+    ]
+    figures = {"backups": report.backups, "packs": report.packs, "bytes_read": report.bytes_read}
+    session.show({"ok": report.ok, "findings": findings, **figures}, _text(report))
+    if not report.ok:
+        return Damaged.exit_status
+    return Incomplete.exit_status if findings else None
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """The reports on several writers as one."""
+    return Report(
+        tuple(finding for report in reports for finding in report.findings),
+        sum(report.backups for report in reports),
+        sum(report.packs for report in reports),
+        sum(report.bytes_read for report in reports),
+    )
+
+
+def _text(report: Report) -> str:
+    lines = [f"{finding.severity}: {finding.what}: {finding.message}" for finding in report.findings]
+    read = f", {size(report.bytes_read)} read and decrypted" if report.bytes_read else ""
+    figures = f"{count(report.backups, 'backup')}, {count(report.packs, 'pack')}{read}"
+    verdict = "ok" if report.ok and not lines else "suspect" if report.ok else "NOT WHOLE"
+    return "\n".join([*lines, f"{verdict}: {figures}"])
