@@ -100,12 +100,11 @@ def seal(plain: bytes | bytearray | memoryview, recipients: Sequence[bytes]) -> 
     head = _header(file_key, recipients) + nonce
     cipher = _payload_cipher(file_key, nonce)
     view = memoryview(plain).cast("B")
-    # The only memory taken, filled in place: BytesIO hands out its bytes without copying them.
+    # The only memory taken, filled in place: BytesIO hands out its bytes uncopied once no view of them is left.
     sealed = BytesIO(bytes(sealed_size(len(view), len(recipients))))
     with sealed.getbuffer() as out:
         out[: len(head)] = head
-        for chunk_nonce, open_chunk, sealed_chunk in _chunks(view, out[len(head) :]):
-            cipher.encrypt_into(chunk_nonce, open_chunk, None, sealed_chunk)
+        _encrypt(cipher, view, out[len(head) :])
     return sealed.getvalue()
 
 
@@ -130,13 +129,22 @@ def _open_payload(file_key: bytes, payload: memoryview) -> bytes:
         raise Damaged("an age file does not end where a chunk may end")
     cipher = _payload_cipher(file_key, nonce)
     plain = BytesIO(bytes(size))
+    with plain.getbuffer() as out:
+        _decrypt(cipher, out, chunks)
+    return plain.getvalue()
+
+
+def _encrypt(cipher: ChaCha20Poly1305, plain: memoryview, sealed: memoryview) -> None:
+    for nonce, plain_chunk, sealed_chunk in _chunks(plain, sealed):
+        cipher.encrypt_into(nonce, plain_chunk, None, sealed_chunk)
+
+
+def _decrypt(cipher: ChaCha20Poly1305, plain: memoryview, sealed: memoryview) -> None:
     try:
-        with plain.getbuffer() as out:
-            for chunk_nonce, open_chunk, sealed_chunk in _chunks(out, chunks):
-                cipher.decrypt_into(chunk_nonce, sealed_chunk, None, open_chunk)
+        for nonce, plain_chunk, sealed_chunk in _chunks(plain, sealed):
+            cipher.decrypt_into(nonce, sealed_chunk, None, plain_chunk)
     except InvalidTag:
         raise Damaged("a chunk of an age file was changed, moved or cut off") from None
-    return plain.getvalue()
 
 
 def _chunks(plain: memoryview, sealed: memoryview) -> Iterator[tuple[bytes, memoryview, memoryview]]:

@@ -124,12 +124,12 @@ class _Run:
         try:
             taken = [self._take(source, storing, reuse, before) for source in sources]
             storing.uploader.close()
+            storing.write_index()
+            return self._publish(taken, storing, reuse, newest)
         except BaseException:
             storing.stop.set()
             self._leave_behind(storing, reuse)
             raise
-        storing.write_index()
-        return self._publish(taken, storing, reuse, newest)
 
     def _last_of(self, sources: Sequence[Source], newest: Newest) -> list[Backup]:
         """The newest backups of these sources: what is in them is probably there again."""
@@ -212,13 +212,17 @@ class _Run:
         self._checkpoints.put((*reuse.refs, *storing.new_indexes))
 
     def _leave_behind(self, storing: Storing, reuse: Reusable) -> None:
-        """Note what was stored, so that the next run need not store it again."""
+        """Note what was stored, so that the next run need not store it again; nothing was: leave nothing, since a
+        checkpoint keeps everything from being pruned.
+        """
         storing.uploader.abandon()
-        if storing.packs:
-            try:
-                self._checkpoint(storing, reuse)
-            except Exception as error:  # noqa: BLE001  # the run's own failure is being raised; this one is its shadow
-                sys.exception().add_note(f"nor could a checkpoint be written: {error}")  # type: ignore[union-attr]
+        if not storing.packs:
+            self._checkpoints.clear()
+            return
+        try:
+            self._checkpoint(storing, reuse)
+        except Exception as error:  # noqa: BLE001  # the run's own failure is being raised; this one is its shadow
+            sys.exception().add_note(f"nor could a checkpoint be written: {error}")  # type: ignore[union-attr]
 
     def _publish(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Done:
         """Everything is acknowledged: manifest, then head, then the checkpoints are dropped."""
@@ -231,14 +235,14 @@ class _Run:
         head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
         self._store.put(HEAD, line)
-        self._checkpoints.clear()
+        doubts = (*newest.doubts, *self._checkpoints.clear())
         return Done(
             Backup(ref, manifest, len(sealed)),
             links,
             sum(stream.bytes for source in taken for stream in source.streams),
             storing.bytes_stored + len(sealed) + len(line),
             clock.monotonic() - self._clock,
-            newest.doubts,
+            doubts,
         )
 
     def _manifest(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Manifest:
@@ -334,7 +338,11 @@ def _newest(taken: Sequence[Taken], newest: Newest, sequence: int) -> tuple[Newe
 
 def _average_before(source: Source, before: Sequence[Backup], catalog: Catalog) -> int | None:
     for backup in before:
-        for record in catalog.whole(backup.manifest).sources:
+        try:
+            sources = catalog.whole(backup.manifest).sources
+        except Damaged:
+            continue  # spoiled: that must not spoil this one, too
+        for record in sources:
             if record.facts.name == source.name and record.streams:
                 return record.streams[0].average
     return None

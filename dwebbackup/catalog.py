@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dwebbackup import records
-from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing
+from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
 from dwebbackup.manifest import (
     Head,
     Index,
@@ -89,12 +89,12 @@ class Catalog:
         return Backup(ref, manifest, len(sealed))
 
     def read_all(self, refs: Iterable[ManifestRef]) -> list[Backup | Exception]:
-        """Each manifest, or why it can't be had (`Damaged`, `KeyForbids`); in the order asked for."""
+        """Each manifest, or why it can't be had (`Damaged`, `KeyForbids`, `ToolMissing`); in the order asked for."""
 
         def one(ref: ManifestRef) -> Backup | Exception:
             try:
                 return self.read(ref)
-            except (Damaged, KeyForbids) as error:
+            except (Damaged, KeyForbids, ToolMissing) as error:
                 return error
 
         return parallel(one, refs)
@@ -106,8 +106,8 @@ class Catalog:
         but when the head, or a backup that was read, vouches for a newer one than can be read, that is an
         error: what is newest must not silently get older. Raises `Damaged`, `StoreUnreachable`.
         """
+        head = self.head()  # first: a backup that ends meanwhile is then in the listing and not yet in the head
         refs = self.refs()
-        head = self.head()
         doubts: list[str] = []
         if not refs:
             if head:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dwebbackup import clock, records
-from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, ObjectMissing
+from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Checkpoint, ObjectRef
 from dwebbackup.ports import Store, Stored
 from dwebbackup.records import Access, Signer
@@ -35,6 +35,7 @@ class Checkpoints:
         self._run = run
         self._signer = signer
         self._started = clock.iso(clock.now())
+        self._count = 0
         self._names: list[str] = []
         self._renewed = clock.monotonic()
 
@@ -44,15 +45,14 @@ class Checkpoints:
 
     def put(self, indexes: Sequence[ObjectRef] = ()) -> None:
         """Say that the run is under way and has stored these indexes' packs; the ones before are dropped."""
-        number = len(self._names)
+        number = self._count
+        self._count += 1
         record = Checkpoint(self._writer, self._run, number, self._started, clock.iso(clock.now()), tuple(indexes))
         name = f"checkpoints/{self._run}-{number}.age"
+        self._names.append(name)  # first: a put that raises may have happened
         self._store.put(name, records.seal(record, self._signer))
         self._renewed = clock.monotonic()
-        self._names.append(name)
-        for old in self._names[:-1]:
-            self._store.delete(old)
-        self._names[:-1] = [""] * (len(self._names) - 1)
+        self._drop(self._names[:-1])
 
     def require_fresh(self) -> None:
         """Raises `BackupFailed` when no checkpoint was renewed for so long that a prune may have begun."""
@@ -62,20 +62,32 @@ class Checkpoints:
                 "run the backup again; what is still there will not be uploaded twice",
             )
 
-    def clear(self) -> None:
-        """The run is over, and its manifest written."""
-        for name in filter(None, self._names):
-            self._store.delete(name)
+    def clear(self) -> tuple[str, ...]:
+        """The run is over, and nothing depends on its checkpoints any more; what the user should know.
+
+        One that cannot be deleted is no failure: it holds up a prune until it is old.
+        """
+        return self._drop(self._names[:])
+
+    def _drop(self, names: Sequence[str]) -> tuple[str, ...]:
+        doubts = []
+        for name in names:
+            try:
+                self._store.delete(name)
+            except StoreUnreachable as error:
+                doubts.append(f"a checkpoint was left behind, and holds up pruning for a while: {error}")
+            else:
+                self._names.remove(name)
+        return tuple(doubts)
 
     def others(self, access: Access) -> Found:
         """Fresh checkpoints of other runs. Call after the first `put`, whose age tells the store's own time.
 
         One that cannot be opened is no reason to stop: what it names is merely stored again.
         """
-        listed = list(self._store.list("checkpoints/"))
-        now = max((stored.modified for stored in listed if stored.name in self._names), default=0.0)
+        now = self._store.head(self._names[-1]).modified
         newest: dict[str, Checkpoint] = {}
-        for stored in listed:
+        for stored in self._store.list("checkpoints/"):
             if stored.name not in self._names and now - stored.modified < GRACE:
                 checkpoint = self._read(stored, access)
                 if checkpoint and checkpoint.count >= newest.get(checkpoint.run, checkpoint).count:
@@ -85,6 +97,6 @@ class Checkpoints:
     def _read(self, stored: Stored, access: Access) -> Checkpoint | None:
         try:
             checkpoint = records.unseal(Checkpoint, self._store.get(stored.name), access)
-        except (Damaged, KeyForbids, ObjectMissing):
+        except (Damaged, KeyForbids, ToolMissing):
             return None
         return checkpoint if checkpoint.writer == self._writer else None

@@ -28,7 +28,9 @@ def average_for(size: int, before: int | None = None) -> int:
     fitting = AVERAGE
     while size // fitting > CHUNKS_WANTED and fitting < LARGEST_AVERAGE:
         fitting *= 2
-    return before if before and fitting // 4 < before < fitting * 4 else fitting
+    if before and fitting // 4 < before < fitting * 4 and before <= LARGEST_AVERAGE:
+        return before
+    return fitting
 
 
 def cut(readinto: Callable[[memoryview], int], average: int) -> Iterator[list[memoryview]]:

@@ -46,6 +46,7 @@ _LINE_VERSION = 1
 _LINE_HEAD = struct.Struct(">BI")  # version, writer number
 _RETIREMENT = struct.Struct(">IQ32s64s")  # number, sequence, digest of the manifest, signature
 _RETIRE_LABEL = b"dwebbackup/retire/1\0"
+_KEY_HINT = "A key is 24 words, or one line that begins with dwbw1 (writer) or dwbr1 (reader)."
 
 
 # --- what keys are made of, and made into ---
@@ -362,9 +363,6 @@ def parse_key(text: str) -> Key:
     if re.match(r"dwb[a-z]1", line.lower()):
         return _parse_line(line)
     return OwnerKey.from_words(text)
-
-
-_KEY_HINT = "A key is 24 words, or one line that begins with dwbw1 (writer) or dwbr1 (reader)."
 
 
 def _damaged() -> WrongConfiguration:

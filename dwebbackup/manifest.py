@@ -21,6 +21,9 @@ FORMAT = 1
 NAME_SIZE = 32
 """Bytes of a chunk name: keyed BLAKE3-256."""
 
+LARGEST_CHUNK = 16 * 1024 * 1024
+"""Plain bytes of a chunk at most, so that a lying index cannot ask a reader for more memory than that."""
+
 INTEGER_LIMIT = 2**53
 """Integers stay below this, so that every JSON reader has them exactly."""
 
@@ -308,7 +311,7 @@ def decode(kind: str, record: type[Record], document: bytes) -> Record:
     is missing or of the wrong type, or an integer is too large; `ToolMissing` when a newer version wrote it.
     """
     try:
-        value = json.loads(document, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"this {kind} is not proper JSON: {error}") from None
     if not isinstance(value, dict) or value.get("kind") != kind:
@@ -323,11 +326,11 @@ def _check_version(kind: str, value: dict[str, Any], record: type[Any]) -> None:
     critical = value.get("critical", [])
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise Damaged(f"this {kind} does not say its format")
-    if not isinstance(critical, list):
-        raise Damaged(f"{kind}.critical is not a list")
+    if not isinstance(critical, list) or not all(isinstance(name, str) for name in critical):
+        raise Damaged(f"{kind}.critical is not a list of names")
     unknown = [name for name in critical if name not in known]
     if version > FORMAT or unknown:
-        what = f"format {version}" if version > FORMAT else f"fields {', '.join(map(str, unknown))}"
+        what = f"format {version}" if version > FORMAT else f"fields {', '.join(unknown)}"
         raise ToolMissing(
             f"this {kind} was written by a newer dwebbackup ({what}; this version reads format {FORMAT})",
             "install the newest version: pip install --upgrade dwebbackup",
@@ -424,7 +427,9 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             return base64.b64decode(value, validate=True)
         except binascii.Error:
             raise Damaged(f"{where} is not base64") from None
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is float and type(value) in (int, float):
+        if not abs(value) < INTEGER_LIMIT:  # nor infinite, as 1e999 would be
+            raise Damaged(f"{where} is too large a number")
         return float(value)
     if type(value) is not hint:
         raise Damaged(f"{where} is not of type {getattr(hint, '__name__', hint)}")
@@ -438,7 +443,8 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 def _check_shape(record: Any, where: str) -> None:
     """What types cannot say: digests are digests (they become paths), rows agree, runs are triples."""
-    if not _HEX.fullmatch(getattr(record, "sha256", "0" * 64) or "0" * 64):
+    sha256 = getattr(record, "sha256", None)
+    if sha256 is not None and not _HEX.fullmatch(sha256) and not (isinstance(record, Newest) and not sha256):
         raise Damaged(f"{where}.sha256 is not a SHA-256 digest")
     if isinstance(record, PackEntry):
         rows = len(record.lengths)
@@ -446,6 +452,8 @@ def _check_shape(record: Any, where: str) -> None:
             raise Damaged(f"{where}: names, lengths and frames differ in number")
         if sum(record.frames) > record.plain:
             raise Damaged(f"{where}: frames are longer than their pack")
+        if max(record.lengths, default=0) > LARGEST_CHUNK:
+            raise Damaged(f"{where}: a chunk is longer than {LARGEST_CHUNK} bytes")
     if isinstance(record, StreamRecord) and (len(record.runs) % 3 or record.bytes < 0 or record.chunks < 0):
         raise Damaged(f"{where}: runs are not triples")
     if isinstance(record, ManifestRef | Newest | Manifest) and record.sequence < 0:

@@ -11,6 +11,7 @@ so that nothing is parsed or decompressed before it holds. `age -d | zstd -dc` p
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ LARGEST = 64 * 1024 * 1024
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a head or a genesis that a reader accepts."""
+
+_LINES = re.compile(rb"([^\n]+)\n([0-9a-f]{128})\n")
 
 SIGNATURE = 0
 _SIGNED = 8 + 32 + 64
@@ -112,11 +115,9 @@ def write_line(record: Head | Genesis, seed: bytes) -> bytes:
 def read_line(record: type[Line], data: bytes, verify_key: bytes) -> Line:
     """The inverse of `write_line`. Raises `Damaged` unless the holder of *verify_key*'s seed signed it."""
     kind = record.__name__.lower()
-    line, _, rest = data.partition(b"\n")
-    try:
-        signature = bytes.fromhex(rest.decode().strip())
-    except ValueError:
-        raise Damaged(f"the signature of this {kind} is not readable") from None
-    if len(data) > LONGEST_LINE or not keys.verify(verify_key, label(kind), line, signature):
+    lines = _LINES.fullmatch(data) if len(data) <= LONGEST_LINE else None
+    if not lines:
+        raise Damaged(f"this is not a {kind}: a line of JSON, then a line with its signature")
+    if not keys.verify(verify_key, label(kind), lines[1], bytes.fromhex(lines[2].decode())):
         raise Damaged(f"the signature of this {kind} does not hold")
-    return decode(kind, record, line)
+    return decode(kind, record, lines[1])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dwebbackup.access import Opened
-from dwebbackup.catalog import Backup
+from dwebbackup.catalog import Backup, Newest
 from dwebbackup.errors import Damaged, KeyForbids, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span
-from dwebbackup.manifest import PackEntry, StreamRecord
+from dwebbackup.manifest import ManifestRef, PackEntry, StreamRecord
 from dwebbackup.ports import Progress, Stored
 
 THREADS = 4
@@ -68,29 +68,36 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
 def _all(opened: Opened, findings: list[Finding]) -> list[Backup]:
     """Every manifest that can be read; the chain as the head and the manifests tell it."""
     catalog = opened.catalog
-    refs = catalog.refs()
+    refs: Sequence[ManifestRef]
+    try:
+        newest = catalog.newest()
+    except (Damaged, ToolMissing) as error:
+        findings.append(Finding("error", "head", str(error)))
+        refs = catalog.refs()
+    else:
+        refs = newest.refs  # the very listing that the head agreed with: another might be shorter
+        findings.extend(_chain(newest))
     backups = []
     for ref, read in zip(refs, catalog.read_all(refs), strict=True):
         if isinstance(read, Backup):
             backups.append(read)
         else:
             findings.append(Finding("error", f"manifest {ref.id}", str(read)))
-    try:
-        tips = catalog.newest().tips
-    except Damaged as error:
-        findings.append(Finding("error", "head", str(error)))
-        return backups
-    if len(tips) > 1:
-        names = ", ".join(tip.ref.id for tip in tips)
-        findings.append(Finding("warning", "chain", f"two machines wrote at once: {names}"))
-    listed = set(refs)
-    for tip in tips:
-        findings.extend(
-            Finding("warning", f"manifest {kept.id}", "was there at the newest backup, and is pruned or hidden")
-            for kept in tip.manifest.kept
-            if kept not in listed
-        )
     return backups
+
+
+def _chain(newest: Newest) -> Iterable[Finding]:
+    """What is odd about how the manifests follow each other."""
+    if len(newest.tips) > 1:
+        names = ", ".join(tip.ref.id for tip in newest.tips)
+        yield Finding("warning", "chain", f"two machines wrote at once: {names}")
+    listed = set(newest.refs)
+    for tip in newest.tips:
+        for kept in tip.manifest.kept:
+            if kept not in listed:
+                yield Finding(
+                    "warning", f"manifest {kept.id}", "was there at the newest backup, and is pruned or hidden"
+                )
 
 
 def _check_backup(

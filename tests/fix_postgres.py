@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sources.nasty import fill_nasty, with_extension
 
 from dwebbackup.scratch.postgres import Binaries, ScratchPostgres, find_postgres
-from sources.nasty import with_extension
 
 # Empty clusters, kept between sessions so that a server starts in a third of the time.
 CACHE = Path(__file__).parents[1] / ".cache" / "postgres"
@@ -69,10 +69,12 @@ def literal(text: str) -> str:
 
 
 @contextmanager
-def new_database(server: ScratchPostgres, name: str = "", options: str = "") -> Iterator[Database]:
-    """A fresh empty database, with *options* of CREATE DATABASE; dropped afterwards."""
+def new_database(
+    server: ScratchPostgres, name: str = "", *, template: str = "template0", options: str = ""
+) -> Iterator[Database]:
+    """A fresh copy of *template*, empty by default, with *options* of CREATE DATABASE; dropped afterwards."""
     with free_name(server, name) as database:
-        server.psql(f"CREATE DATABASE {identifier(database.name)} TEMPLATE template0 {options}")
+        server.psql(f"CREATE DATABASE {identifier(database.name)} TEMPLATE {identifier(template)} {options}")
         yield database
 
 
@@ -92,7 +94,7 @@ def pg_binaries() -> Iterator[Binaries]:
     """The machine's PostgreSQL, whose servers know the test extension as well. A missing one fails the test."""
     found = find_postgres(os.environ.get("DWEBBACKUP_POSTGRES_BIN", ""))
     with tempfile.TemporaryDirectory(prefix="dwebbackup-pg-programs-") as folder:
-        os.chmod(folder, 0o755)  # noqa: PTH101 - servers that root starts run as somebody else
+        os.chmod(folder, 0o755)
         with ScratchPostgres(found, template=_template(found, "source")) as server:
             binaries = with_extension(server, Path(folder))
         yield binaries
@@ -123,6 +125,14 @@ def fresh_server(pg_binaries: Binaries) -> Iterator[ScratchPostgres]:
 def database(pg_server: ScratchPostgres) -> Iterator[Database]:
     """A fresh empty database on the source server."""
     with new_database(pg_server) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def nasty(pg_server: ScratchPostgres) -> Iterator[Database]:
+    """A database with everything in it that backup tools trip over. It is shared: nobody may change it."""
+    with new_database(pg_server, """Nasty "db" it's %41 & ü""") as database:
+        fill_nasty(pg_server, database.name)
         yield database
 
 

@@ -10,8 +10,6 @@ from typing import NamedTuple
 from dwebbackup import age
 from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids
 
-pytest_plugins = ["fix_age"]
-
 RUN = {"success": 14, "no match": 3, "HMAC failure": 1, "header failure": 31, "payload failure": 18}
 """How many of each kind the package holds for us."""
 

@@ -46,7 +46,7 @@ def command(session: Session) -> int | None:
     documents = [_document(line) for line in lines]
     session.show({"backups": documents, "doubts": doubts}, _text(lines))
     session.warn(doubts)
-    return Incomplete.exit_status if doubts else None
+    return Incomplete.exit_status if doubts or not all(line.backup for line in lines) else None
 
 
 def _lines(opened: Opened, doubts: list[str]) -> Iterator[Line]:
@@ -58,7 +58,11 @@ def _lines(opened: Opened, doubts: list[str]) -> Iterator[Line]:
         if not isinstance(read, Backup):
             yield Line(opened.number, ref, None, 0, f"unreadable: {read}")
             continue
-        sources = catalog.whole(read.manifest).sources
+        try:
+            sources = catalog.whole(read.manifest).sources
+        except Damaged as error:
+            yield Line(opened.number, ref, None, 0, f"unreadable: {error}")
+            continue
         total = sum(stream.bytes for source in sources for stream in source.streams)
         yield Line(opened.number, ref, read, total, _note(read, tips))
 

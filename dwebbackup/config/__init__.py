@@ -13,6 +13,7 @@ from dwebbackup.config.urls import (
     parse_source,
     parse_store,
     refuse_password,
+    require_encoded,
 )
 from dwebbackup.errors import WrongConfiguration
 
@@ -64,7 +65,7 @@ def load(given: Given | None = None, environment: Mapping[str, str] | None = Non
         sources=_chosen(given, _sources(layers, file)),
         stores=_stores(layers, file),
         key=_first(layers, "KEY") if with_key else "",
-        target=_first(layers, "TARGET"),
+        target=_target(layers),
         jobs=_jobs(layers),
         recipients=tuple(_first(layers, "RECIPIENTS").split()),
         postgres_bin=_first(layers, "POSTGRES_BIN"),
@@ -120,6 +121,13 @@ def _stores(layers: Sequence[Layer], file: YamlFile) -> tuple[StoreConfig, ...]:
     if text := _first(layers, "STORE"):
         return tuple(parse_store(url) for url in text.split())
     return tuple(parse_store(url, name) for name, url in file.entries("stores"))
+
+
+def _target(layers: Sequence[Layer]) -> str:
+    target = _first(layers, "TARGET")
+    if target:
+        require_encoded(target, "the target")
+    return target
 
 
 def _jobs(layers: Sequence[Layer]) -> int:

@@ -39,11 +39,7 @@ def parse_source(url: str, name: str = "") -> SourceConfig:
 
     Raises `WrongConfiguration`, without the URL.
     """
-    match = _URL.fullmatch(url)
-    if not match:
-        raise WrongConfiguration(
-            "a source is not a URL", "write postgresql://USER@HOST/DATABASE, special characters as %XX"
-        )
+    match = require_encoded(url, "a source")
     options = (match["query"] or "").split("&")
     said = {key: unquote(value) for key, _, value in (option.partition("=") for option in options)}
     candidates = (
@@ -61,6 +57,20 @@ def parse_source(url: str, name: str = "") -> SourceConfig:
     rest = "&".join(option for option in options if option and not option.startswith("name="))
     bare = url if match["query"] is None else url[: match.start("query") - 1]
     return SourceConfig(name, f"{bare}?{rest}" if rest else bare)
+
+
+def require_encoded(url: str, what: str) -> re.Match[str]:
+    """Raises `WrongConfiguration` where libpq would take a part of the password for something else, and show it."""
+    match = _URL.fullmatch(url)
+    if not match:
+        raise WrongConfiguration(f"{what} is not a URL", "write postgresql://USER@HOST/DATABASE")
+    stray_at = "@" in match["host"] or "@" in (match["path"] or "")
+    if stray_at or re.search(r"\s|%(?![0-9A-Fa-f]{2})|%00", url):
+        raise WrongConfiguration(
+            f"{what} has a special character in its user, password or database",
+            "write it as %XX: %40 for @, %2F for /, %25 for %, %20 for a space",
+        )
+    return match
 
 
 def parse_store(url: str, name: str = "") -> StoreConfig:

@@ -17,7 +17,7 @@ WIDEST_GAP = 24
 _MASKS = (
     (re.compile(r"(?i)\b(dwb[a-z]1)[a-z0-9]{6,}"), r"\1…"),
     (re.compile(r"(?i)\b(age-secret-key-(?:pq-)?)[a-z0-9]+"), r"\1…"),
-    (re.compile(r"(\b[a-zA-Z][\w+.-]*://[^\s/:@]*:)[^\s/]*@"), r"\1***@"),
+    (re.compile(r"(\b[a-zA-Z][\w+.-]*://[^\s/:@]*:)[^\s\"]*@"), r"\1***@"),
     (re.compile(r"(?i)\b((?:ssl)?password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)"), r"\1***"),
 )
 

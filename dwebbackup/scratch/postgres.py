@@ -57,16 +57,18 @@ _PASSING = ("Address already in use", "could not create any TCP/IP sockets", "is
 class ScratchPostgres:
     """One PostgreSQL server in a temporary folder of its own that nobody else can reach; it ends with us.
 
-    `start` makes the cluster when there is none yet, and runs it; `stop` ends it in good order, `kill` as a
-    crash does; both can be followed by another `start`, on the same port. `destroy` also removes the folder.
-    As a context manager it is started and destroyed. Superuser: `postgres`. Started by root, the server runs
-    as an ordinary account, since PostgreSQL refuses root.
+    `start` makes the cluster when there is none yet, and runs it; `stop` ends it in good order, `kill` as a crash
+    does; both can be followed by another `start`, on the same port. `destroy` also removes the folder. As a context
+    manager it is started and destroyed. The superuser is `postgres`. When we are root, the server runs as an
+    ordinary account, since PostgreSQL refuses root.
 
-    *tcp*: also listen on 127.0.0.1, with a random password; else a unix socket in the folder is all there is.
-    *durable*: keep fsync and its kin on. *locale*: else a UTF-8 one, if the machine has one and *encoding*
-    fits, else C. *settings*: more lines for postgresql.conf. *template*: a folder where the first server of a
-    kind leaves a copy of its empty cluster for the next ones, which then start sooner (and share its system
-    identifier).
+    *tcp*: listen on 127.0.0.1 as well, with a random password; else the only way in is a unix socket in the folder.
+    *durable*: be as careful as a server in earnest, which survives a power cut, too.
+    *locale*: by default a UTF-8 one, if the machine has one and *encoding* is UTF8, else C.
+    *settings*: more lines for postgresql.conf.
+    *template*: a folder where the first server of a kind leaves a copy of its empty cluster for the next ones,
+    which then start sooner, and share its system identifier.
+
     Everything here raises `DatabaseRefused` when the server or psql does not do what it was asked for.
     """
 
@@ -223,12 +225,13 @@ class ScratchPostgres:
 
     def _make_cluster(self) -> None:
         account = _account()
-        self._folder = Path(tempfile.mkdtemp(prefix="dwebbackup-pg-", dir=_short_temporary_folder()))
+        self._folder = Path(tempfile.mkdtemp(prefix="dwebbackup-pg-", dir=_temporary_folder(account)))
         self._keeper = _start_keeper(self._folder)
         if account:
             os.chown(self._folder, account["user"], account["group"])
         data = self._folder / "data"
-        kept = self._template and self._template / f"{self.binaries.major}-{self.encoding}-{self.locale}"
+        owner = account.get("user", os.geteuid())
+        kept = self._template and self._template / f"{self.binaries.major}-{self.encoding}-{self.locale}-{owner}"
         if kept and kept.is_dir():
             _copy_folder(kept, data)
         else:
@@ -347,10 +350,11 @@ def _start_keeper(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def _short_temporary_folder() -> str:
-    """A socket's path has room for some 100 bytes only."""
-    usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) < 64 else "/tmp"  # noqa: S108 - mkdtemp works in it
+def _temporary_folder(account: Mapping[str, Any]) -> Path:
+    """The usual one, unless *account* cannot get there, or a socket's path there were over the system's 100 bytes."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    reachable = not account or all(folder.stat().st_mode & 0o001 for folder in (usual, *usual.parents))
+    return usual if reachable and len(os.fsencode(usual)) < 64 else Path("/tmp")  # noqa: S108 - mkdtemp works in it
 
 
 @functools.cache
@@ -391,7 +395,7 @@ def _keep_copy(data: Path, kept: Path) -> None:
 def _ready(data: Path, pid: int) -> bool:
     """Whether the server says so in the eighth line of its lock file (src/include/utils/pidfile.h)."""
     with suppress(FileNotFoundError):
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
     return False
 
@@ -399,7 +403,7 @@ def _ready(data: Path, pid: int) -> bool:
 def _shared_memory(data: Path) -> str | None:
     """The id of the server's System V segment: the second number of the seventh line of its lock file."""
     with suppress(FileNotFoundError, IndexError):
-        return (data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        return (data / "postmaster.pid").read_text(errors="replace").splitlines()[6].split()[1]
     return None
 
 

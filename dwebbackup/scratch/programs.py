@@ -103,8 +103,9 @@ def _on_path() -> Iterator[Path]:
         if found := shutil.which(program):
             yield Path(found).resolve().parent
             yield Path(found).parent
-    if config := shutil.which("pg_config"):
-        yield Path(_output(config, "--bindir"))
+    config = shutil.which("pg_config")
+    if config and (folder := _output(config, "--bindir")):
+        yield Path(folder)
 
 
 def _in_wheel() -> Iterator[Path]:

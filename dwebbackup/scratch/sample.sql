@@ -15,7 +15,8 @@ CREATE FUNCTION pg_temp.pick(seed bigint, salt bigint, below integer) RETURNS in
 -- Like `pick`, but small results are far more frequent, as with words, visitors and prices.
 CREATE FUNCTION pg_temp.often_low(seed bigint, salt bigint, below integer) RETURNS integer
     LANGUAGE sql IMMUTABLE AS
-    $$ SELECT floor(below * power((hashint8extended(seed, salt) & 1048575) / 1048576.0::float8, 2.5))::integer $$;
+    $$ SELECT floor(below * u * u * sqrt(u))::integer
+       FROM (SELECT (hashint8extended(seed, salt) & 1048575) / 1048576.0::float8) AS of(u) $$;
 
 CREATE FUNCTION pg_temp.prose(seed bigint, words integer) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -35,10 +36,12 @@ DECLARE
     pool CONSTANT integer := cardinality(vocabulary);
     said text := '';
     word text;
+    u float8;
     draw bigint := 0;  -- also says where sentences end, one in nine
 BEGIN
     FOR place IN 1 .. words LOOP
-        word := vocabulary[1 + floor(pool * power((hashint8extended(seed * 1000 + place, 7) & 65535) / 65536.0::float8, 1.8))::integer];
+        u := (hashint8extended(seed * 1000 + place, 7) & 65535) / 65536.0;
+        word := vocabulary[1 + floor(pool * u * u)::integer];
         said := said || CASE WHEN draw % 9 = 0 THEN '. ' || initcap(word) ELSE ' ' || word END;
         draw := hashint8extended(seed * 1000 + place, 8);
     END LOOP;
@@ -174,7 +177,8 @@ SELECT timestamptz '2024-01-01' + n * interval '17 minutes 3.25 seconds', 1 + pg
                     WHEN 'view' THEN jsonb_build_object('pin', 1 + pg_temp.often_low(n, 54, 35999))
                     ELSE '{}' END
 FROM generate_series(1, 40000) AS n,
-     LATERAL (SELECT (ARRAY['view', 'view', 'view', 'search', 'like', 'sign-in'])[1 + pg_temp.pick(n, 55, 6)]) AS of(kind);
+     LATERAL (SELECT (ARRAY['view', 'view', 'view', 'search', 'like', 'sign-in'])
+                     [1 + pg_temp.pick(n, 55, 6)]) AS drawn(kind);
 
 -- ---- what they buy -----------------------------------------------------------------------------------------
 
@@ -198,7 +202,8 @@ CREATE SEQUENCE shop.invoice_number START 20220001 OWNED BY shop."order".invoice
 
 INSERT INTO shop."order"
 SELECT md5('order ' || n)::uuid, CASE WHEN n % 8 <> 0 THEN nextval('shop.invoice_number') END,
-       1 + pg_temp.often_low(n, 61, 4999), (ARRAY['sent', 'paid', 'returned', 'open'])[1 + pg_temp.often_low(n, 62, 4)],
+       1 + pg_temp.often_low(n, 61, 4999),
+       (ARRAY['sent', 'paid', 'returned', 'open'])[1 + pg_temp.often_low(n, 62, 4)],
        jsonb_build_object('street', initcap(pg_temp.prose(5000000 + n, 2)), 'number', 1 + pg_temp.often_low(n, 63, 200),
                           'city', (ARRAY['Porto', 'Łódź', 'Graz', 'Brno', 'Malmö', '京都'])[1 + pg_temp.pick(n, 64, 6)]),
        timestamptz '2022-02-01' + n * interval '2 hours 7 minutes'
@@ -242,7 +247,7 @@ CREATE MATERIALIZED VIEW board.popular AS
 CREATE UNIQUE INDEX ON board.popular (id);
 COMMENT ON MATERIALIZED VIEW board.popular IS 'Refreshed every night';
 
-UPDATE board.member SET avatar = lo_from_bytea(0, pg_temp.noise(id, 150000 + 10000 * id::integer)) WHERE id <= 3;
+UPDATE board.member SET avatar = lo_from_bytea(20000 + id::oid, pg_temp.noise(id, 150000 + 10000 * id::integer)) WHERE id <= 3;
 
 COMMIT;
 ANALYZE;

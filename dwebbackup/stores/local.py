@@ -8,7 +8,6 @@ import os
 import secrets
 import stat
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from urllib.parse import quote
@@ -47,7 +46,6 @@ class LocalStore:
         self._root = os.path.abspath(path)
         self._aside = os.path.join(self._root, _ASIDE)
         self._marker = os.path.join(self._root, MARKER)
-        self._preparing = threading.Lock()
         self._prepared = False
         self._durable: set[str] = set()  # folders that are known to outlive a power cut
 
@@ -69,15 +67,14 @@ class LocalStore:
         For those who will write: a reader must not turn the empty mount point of a lost disk into a store.
         Raises `StoreUnreachable` when the root cannot be made or written.
         """
-        with self._preparing, self._telling("prepare the store"):
-            if not self._prepared:
-                _make_with_parents(self._root)
-                os.makedirs(self._aside, exist_ok=True)
-                self._durable = {self._root}
-                self._remove_leftovers()
-                if not os.path.exists(self._marker):
-                    self._place(self._marker, _README)
-                self._prepared = True
+        with self._telling("prepare the store"):
+            _make_with_parents(self._root)
+            os.makedirs(self._aside, exist_ok=True)
+            self._durable = {self._root}
+            self._remove_leftovers()
+            if not os.path.exists(self._marker):
+                self._place(self._marker, _README)
+            self._prepared = True
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         """As the port says. The first one prepares the store."""
@@ -267,11 +264,8 @@ def _make_durably(folder: str) -> None:
 
     Synced also when it was there: whoever made it may not have come that far.
     """
-    try:
+    with suppress(FileExistsError):  # if it is a file, the next step fails
         os.mkdir(folder)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
     _sync_folder(os.path.dirname(folder))
 
 

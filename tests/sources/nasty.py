@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import psycopg
 
 from dwebbackup.scratch.postgres import Binaries, ScratchPostgres
 
@@ -98,3 +102,57 @@ def fill_nasty(server: ScratchPostgres, dbname: str) -> None:
     """Fill the empty UTF-8 database *dbname*, whose server knows the test extension."""
     make_roles(server)
     server.execute_file(HERE / "nasty.sql", dbname, ROLES)
+
+
+# ---- other encodings ---------------------------------------------------------------------------------------
+
+_ENCODED = {
+    "LATIN1": """
+        CREATE TABLE "Größe" ("Maß" text, "±" integer);
+        COMMENT ON TABLE "Größe" IS 'größer';
+        INSERT INTO "Größe" SELECT chr(n), n FROM generate_series(1, 255) AS n;
+        """,
+    "SQL_ASCII": r"""
+        CREATE TABLE bytes (a text, "naïve" text DEFAULT 'é');
+        INSERT INTO bytes VALUES (E'\xff\xfe'), (E'caf\xe9'), (E'\xc3\xa9'), (E'\xe2\x82'), (E'\xed\xa0\x80'), (E'\x80\\.\n');
+        """,
+    "EUC_JP": """
+        CREATE TABLE "表" ("列" text PRIMARY KEY, "ｶﾅ" text DEFAULT '既定');
+        COMMENT ON COLUMN "表"."列" IS '注釈';
+        INSERT INTO "表" VALUES ('漢字かなカナ'), ('ソ表十能予'), ('ﾊﾝｶｸ'), ('＼～∥－￠￡￢'), ('丂侌兤'), (E'\\\\');
+        """,
+    "WIN1251": """
+        CREATE TYPE "вид" AS ENUM ('да', 'нет');
+        CREATE TABLE "таблица" ("слово" text, "вид" "вид" DEFAULT 'да');
+        INSERT INTO "таблица" SELECT chr(n) FROM generate_series(1, 255) AS n WHERE n <> 152;
+        INSERT INTO "таблица" VALUES ('№ «ёлка» €…™', 'нет');
+        """,
+}
+
+ENCODINGS = tuple(_ENCODED)
+
+
+def encoding_options(encoding: str) -> str:
+    """The options of CREATE DATABASE for one of `ENCODINGS`; locale C goes with each."""
+    return f"ENCODING '{encoding}' LOCALE 'C'"
+
+
+def fill_encoded(server: ScratchPostgres, dbname: str, encoding: str) -> None:
+    """Fill the empty database *dbname*, whose encoding is *encoding*, with what only that encoding can hold."""
+    server.psql(_ENCODED[encoding], dbname)
+
+
+@contextmanager
+def other_session(uri: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A session at work in the database: with temporary objects, and with changes that it has not committed."""
+    with psycopg.connect(
+        uri, options="-c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0"
+    ) as session:
+        session.execute("CREATE TEMPORARY TABLE of_this_session AS SELECT 1 AS a")
+        session.execute("CREATE TEMPORARY SEQUENCE counts_here")
+        session.execute("CREATE TEMPORARY VIEW here_alone AS SELECT a FROM of_this_session")
+        session.commit()
+        session.execute("""INSERT INTO names."select" ("from") VALUES (4711)""")
+        session.execute("SELECT nextval('sequences.untouched')")  # not undone by a rollback
+        yield session
+        session.rollback()

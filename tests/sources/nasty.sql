@@ -489,6 +489,11 @@ INSERT INTO constraints.set_some_null VALUES (1, 1, 1);
 
 CREATE FUNCTION constraints.shout(text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $$BEGIN RETURN upper($1) || '!'; END$$;
+CREATE TABLE constraints.defaults (
+    a text DEFAULT constraints.shout('it''s \ "a"') COLLATE "C", b timestamptz DEFAULT clock_timestamp() + '1 day', c uuid DEFAULT extensions.uuid_generate_v4(),
+    d text[] DEFAULT ARRAY['x', NULL], e text DEFAULT E'\\N', f text DEFAULT '', g boolean DEFAULT NULL, h name DEFAULT SESSION_USER
+);
+INSERT INTO constraints.defaults DEFAULT VALUES;
 CREATE TABLE constraints.indexed (
     id integer, a text, b integer[], c jsonb, d tsvector, e text COLLATE "C", f box, g extensions.hstore, h "extensions, odd".ltree, i citext, j inet
 );
@@ -568,7 +573,7 @@ CREATE PROCEDURE code.procedure() LANGUAGE sql SECURITY DEFINER AS '';
 \if :pg14
 CREATE FUNCTION code.standard_body(a integer, b text DEFAULT 'x;y') RETURNS text LANGUAGE sql
     BEGIN ATOMIC
-        SELECT 'ignored; END';
+        SELECT 'ignored; END' AS ignored;
         SELECT string_agg(c || b, ';' ORDER BY keys.d) FROM constraints.keys WHERE keys.a < standard_body.a;
     END;
 CREATE FUNCTION code.standard_return(x integer) RETURNS integer LANGUAGE sql RETURN x + 1;
@@ -607,7 +612,10 @@ CREATE CAST (types.mood AS integer) WITH FUNCTION code.mood_number(types.mood) A
 CREATE CAST (types.mood AS text) WITH INOUT AS IMPLICIT;
 CREATE CAST (types.base AS integer) WITHOUT FUNCTION;
 CREATE TRANSFORM FOR integer LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal), TO SQL WITH FUNCTION int4recv(internal));
-CREATE TRUSTED LANGUAGE pl_too HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator;
+CREATE FUNCTION code.pl_too_call() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION code.pl_too_inline(internal) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION code.pl_too_validate(oid) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE TRUSTED LANGUAGE pl_too HANDLER code.pl_too_call INLINE code.pl_too_inline VALIDATOR code.pl_too_validate;
 CREATE FUNCTION code.in_other_language() RETURNS integer LANGUAGE pl_too AS 'BEGIN RETURN 1; END';
 CREATE CONVERSION code.conversion FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 CREATE COLLATION code.ignore_case (PROVIDER = icu, LOCALE = 'und-u-ks-level2', DETERMINISTIC = false);

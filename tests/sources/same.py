@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ def differences(uri_a: str, uri_b: str) -> list[str]:
     """
     with _connect(uri_a) as a, _connect(uri_b) as b:
         return [
-            *_compare_schemas(_schema(uri_a), _schema(uri_b)),
+            *_compare_schemas(_schema(uri_a, a), _schema(uri_b, b)),
             *_compare_tables(a, b),
             *_compare("sequence", _sequences(a), _sequences(b)),
             *_compare("large object", _large_objects(a), _large_objects(b)),
@@ -49,16 +49,20 @@ def _compare(what: str, in_a: Mapping[str, Any], in_b: Mapping[str, Any]) -> Ite
 
 _HEADING = re.compile(r"^--\n-- (Name: .*; Type: .*; Schema: .*; Owner:.*)\n--\n", re.MULTILINE)
 _ACCESS_METHOD = re.compile(r"^SET default_table_access_method = (.*);\n", re.MULTILINE)
-_NOISE = re.compile(r"^(SET default_tablespace = .*|SET default_table_access_method = .*|\\(un)?restrict .*|\\connect .*|)\n", re.MULTILINE)  # fmt: skip
+_NOISE = re.compile(
+    r"^(SET default_tablespace = .*|SET default_table_access_method = .*|\\[a-z]+ .*|)\n"
+    r"|^--\n-- PostgreSQL database dump complete\n--\n",
+    re.MULTILINE,
+)
 
 
-def _schema(uri: str) -> dict[str, str]:
+def _schema(uri: str, connection: Connection) -> dict[str, str]:
     """The statements that make the database, by the headings that pg_dump gives them.
 
     They are sorted by these, since two dumps of the same need not have the same order.
     """
     found = defaultdict(str)
-    preamble, *pieces = _HEADING.split(_dumped_schema(uri))
+    preamble, *pieces = _HEADING.split(_dumped_schema(uri, connection.info.parameter_status("server_encoding") or ""))
     found["settings"] = preamble
     access_method = ""
     for heading, body in zip(pieces[::2], pieces[1::2], strict=True):
@@ -75,13 +79,17 @@ def _nameless(heading: str, body: str, name: str) -> tuple[str, str]:
     """Both with `<database>` for the database's name, in pieces about the database itself."""
     if not re.search(r"Name: DATABASE |Type: DATABASE( PROPERTIES)?;", heading):
         return heading, body
-    forms = re.compile("|".join(rf"(?<!\w){re.escape(form)}(?!\w)" for form in ('"' + name.replace('"', '""') + '"', name)))
+    forms = re.compile(
+        "|".join(rf"(?<!\w){re.escape(form)}(?!\w)" for form in ('"' + name.replace('"', '""') + '"', name))
+    )
     return forms.sub("<database>", heading), forms.sub("<database>", body)
 
 
-def _dumped_schema(uri: str) -> str:
-    command = [_pg_dump(), "--schema-only", "--create", "--encoding=UTF8", "-d", uri]
-    dumped = subprocess.run(command, capture_output=True, check=False, encoding="utf-8", errors="backslashreplace")
+def _dumped_schema(uri: str, encoding: str) -> str:
+    """In the database's own encoding, since names of roles, which all databases share, may have no other."""
+    command = [str(_pg_dump()), "--schema-only", "--create", f"--encoding={encoding}", "-d", uri]
+    unaffected = os.environ | {"PGOPTIONS": "-c quote_all_identifiers=off"}  # which a database can set
+    dumped = subprocess.run(command, env=unaffected, capture_output=True, check=False, encoding="utf-8", errors="backslashreplace")  # fmt: skip
     assert dumped.returncode == 0, dumped.stderr
     return dumped.stdout
 
@@ -95,7 +103,9 @@ def _compare_schemas(in_a: Mapping[str, str], in_b: Mapping[str, str]) -> Iterat
     for heading in sorted({*in_a, *in_b}):
         lines_a, lines_b = in_a.get(heading, "").splitlines(), in_b.get(heading, "").splitlines()
         if lines_a != lines_b:
-            yield "\n".join([f"schema {heading}", *list(difflib.unified_diff(lines_a, lines_b, "a", "b", "", "", 1, ""))])
+            yield "\n".join(
+                [f"schema {heading}", *list(difflib.unified_diff(lines_a, lines_b, "a", "b", "", "", 1, ""))]
+            )
 
 
 # ---- what it does not print --------------------------------------------------------------------------------
@@ -124,17 +134,15 @@ def _connect(uri: str) -> Connection:
     connection = psycopg.connect(uri, autocommit=True, client_encoding="utf8")
     connection.execute("SET search_path = ''")
     for name, value in _SETTINGS.items():
-        connection.execute(
-            "SELECT set_config(name, %s, false) FROM pg_settings WHERE lower(name) = %s", [value, name]
-        )
+        connection.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE lower(name) = %s", [value, name])
     return connection
 
 
 class _Table(NamedTuple):
     """Rows that are compared as one: a table's or a materialized view's own."""
 
-    parts: tuple[sql.Composable, ...]
-    """One, unless a restore may move rows from one partition into another."""
+    parts: tuple[sql.Composed, ...]
+    """Rows as text, and from where; one part, unless a restore may move rows from one partition into another."""
     filled: bool
 
 
@@ -147,26 +155,30 @@ SELECT coalesce(
            (SELECT relid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, depth)
             WHERE relid IN (SELECT partrelid FROM moving) ORDER BY depth DESC LIMIT 1),
            c.oid
-       )::regclass::text AS name,
-       nspname, relname, relispopulated
+       )::regclass::text,
+       nspname, relname, relispopulated,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+             ORDER BY attname COLLATE "C")
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'm') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
 """
 
 
 def _tables(connection: Connection) -> dict[str, _Table]:
+    """By name. Columns are taken in the order of their names: pg_dump moves inherited ones to the front."""
     parts, filled = defaultdict(list), {}
-    for name, schema, table, populated in connection.execute(_TABLES):
-        parts[name].append(sql.Identifier(schema, table))
+    for name, schema, table, populated, columns in connection.execute(_TABLES):
+        row = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+        parts[name].append(
+            sql.SQL("(SELECT ROW({})::text FROM ONLY {} AS t) AS rows (row)").format(row, sql.Identifier(schema, table))
+        )
         filled[name] = populated
     return {name: _Table(tuple(parts[name]), filled[name]) for name in parts}
 
 
-# `ROW(t.*)` and not `t`, which would be a column of that name; the sum does not care for the order
-_CHECKSUM = """
-SELECT count(*), coalesce(sum(('x' || substr(md5(ROW(t.*)::text), 1, 16))::bit(64)::bigint), 0) FROM ONLY {} AS t
-"""
-_PRINTED = "SELECT convert_to(ROW(t.*)::text, getdatabaseencoding()) FROM ONLY {} AS t"
+# A sum does not care for the order, and sees a row that is there twice.
+_CHECKSUM = "SELECT count(*), coalesce(sum(('x' || substr(md5(row), 1, 16))::bit(64)::bigint), 0) FROM {}"
+_PRINTED = "SELECT convert_to(row, getdatabaseencoding()) FROM {}"
 
 
 def _compare_tables(a: Connection, b: Connection) -> Iterator[str]:
@@ -192,9 +204,7 @@ def _checksum(connection: Connection, table: _Table) -> tuple[int, int]:
     return count, total
 
 
-def _example(
-    a: Connection, b: Connection, in_a: _Table, in_b: _Table
-) -> str:
+def _example(a: Connection, b: Connection, in_a: _Table, in_b: _Table) -> str:
     """A few of the rows that only one of them has."""
     rows_a, rows_b = _rows(a, in_a), _rows(b, in_b)
     only = [("a", row) for row in (rows_a - rows_b)][:3] + [("b", row) for row in (rows_b - rows_a)][:3]

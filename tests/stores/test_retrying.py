@@ -199,9 +199,7 @@ class TestRetrying:
 
         def work() -> None:
             try:
-                Retrying(Faulty(stored, plan), budget=1e9, first_wait=1e6, longest_wait=1e6, stop=stop).get(
-                    "w/1/a"
-                )
+                Retrying(Faulty(stored, plan), budget=1e9, first_wait=1e6, longest_wait=1e6, stop=stop).get("w/1/a")
             except BaseException as error:  # a thread would keep it to itself
                 ended.append(error)
 

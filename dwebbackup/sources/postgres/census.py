@@ -124,6 +124,18 @@ class Database:
     def identity(self) -> str:
         return f"postgres:{self.system}:{self.oid}"
 
+    @property
+    def details(self) -> tuple[tuple[str, str], ...]:
+        """What a database like it must be created with; empty values left out."""
+        values = {
+            "collate": self.collate,
+            "ctype": self.ctype,
+            "provider": self.provider,
+            "locale": self.locale,
+            "collation_version": self.collation_version,
+        }
+        return tuple((key, value) for key, value in values.items() if value)
+
 
 def lockable(connection: Connection) -> list[tuple[int, str, str]]:
     """(oid, schema, name) of every table whose rows or definition a backup reads."""
@@ -243,7 +255,8 @@ def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
         connection,
         f"""SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option) FROM pg_catalog.pg_auth_members a
             JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
-            WHERE m.oid IN (SELECT oid FROM ({ROLES}) AS role) AND (g.oid IN (SELECT oid FROM ({ROLES}) AS role) OR g.rolname ~ '^pg_')
+            WHERE m.oid IN (SELECT oid FROM ({ROLES}) AS role)
+              AND (g.rolname ~ '^pg_' OR g.oid IN (SELECT oid FROM ({ROLES}) AS role))
             GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
     )
 

@@ -151,17 +151,7 @@ class PostgresDump:
             snapshot=clock.iso(self._snapshot.taken),
             snapshot_seconds=round(clock.monotonic() - self._clock, 3),
             extensions=census.extensions(self._connection),
-            details=tuple(
-                (key, value)
-                for key, value in (
-                    ("collate", database.collate),
-                    ("ctype", database.ctype),
-                    ("provider", database.provider),
-                    ("locale", database.locale),
-                    ("collation_version", database.collation_version),
-                )
-                if value
-            ),
+            details=database.details,
             notes=self._notes(),
         )
         self._connection.execute("ROLLBACK")

@@ -56,7 +56,9 @@ class PostgresTarget:
             case State.ABSENT:
                 sentences.append(f"rename it to {place.name}")
             case State.EMPTY:
-                sentences.append(f"rename it to {place.name}, in the place of the empty database")
+                sentences.append(
+                    f"rename it to {place.name}, in the place of the empty database, which is removed first"
+                )
             case State.FULL:
                 sentences.append(
                     f"disconnect {place.sessions} sessions, keep {place.name} under another name, and rename"
@@ -70,10 +72,11 @@ class PostgresTarget:
             plan = self._plan(connection, source, read, options)
             stack.enter_context(swap.only_one(connection, plan.place))
             notes = self._make_roles(connection, plan)
+            stack.enter_context(swap.vacated(connection, self._server, plan.place))
             name = stack.enter_context(swap.temporary_database(connection, plan.place, source.facts))
             self._fill(name, source, read, plan, options)
             notes += properties.apply(connection, name, plan.properties) if plan.owners else ()
-            notes += swap.take_place(connection, self._server, plan.place, replace=options.replace)
+            notes += swap.take_place(connection, plan.place)
         return Restored(self.url, len(_tables(source)), _rows(source), (*source.facts.notes, *notes))
 
     def _plan(self, connection: Connection, source: SourceRecord, read: StreamReader, options: TargetOptions) -> _Plan:

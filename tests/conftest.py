@@ -1,0 +1,35 @@
+"""What all tests share: the fixtures of the `fix_…` modules, how hypothesis searches, programs that must be there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from shelf import Shelf
+
+pytest_plugins = ["fix_postgres", "fix_age"]
+
+# No test is timed: neither an example (deadline) nor the drawing of examples (too_slow).
+settings.register_profile(
+    "dwebbackup",
+    deadline=None,
+    max_examples=1000 if os.environ.get("DWEBBACKUP_TEST_WIDE") else 50,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.load_profile("dwebbackup")
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """An empty store with room for one writer's objects."""
+    return Shelf()
+
+
+@pytest.fixture(scope="session")
+def zstd_program() -> str:
+    """Without it nothing shows that other programs read our frames: so its absence is a failure."""
+    return shutil.which("zstd") or pytest.fail("the program `zstd` is missing: apt-get install zstd")

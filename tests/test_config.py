@@ -1,0 +1,265 @@
+"""Options over environment over YAML; secrets stay hidden; mistakes are named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from dwebbackup.config import Config, Given, load
+from dwebbackup.config.urls import parse_source
+from dwebbackup.errors import WrongConfiguration
+
+URL = "postgresql://app:hunter2@db:5432/blog"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody's configuration but the test's: here, and at home."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def configured(text: str = "", given: Given | None = None, **variables: str) -> Config:
+    if text:
+        Path("dwebbackup.yaml").write_text(text)
+    return load(given, {f"DWEBBACKUP_{name}": value for name, value in variables.items()})
+
+
+def refusal(*arguments: object, **variables: str) -> str:
+    with pytest.raises(WrongConfiguration) as caught:
+        configured(*arguments, **variables)  # type: ignore[arg-type]
+    return f"{caught.value} ({caught.value.hint})"
+
+
+def secret_file(name: str, text: str, mode: int = 0o600) -> str:
+    path = Path(name)
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def test_nothing_configured_is_no_error():
+    assert configured() == Config()
+
+
+def test_variables_are_enough_for_one_database():
+    config = configured(SOURCE=URL, STORE="file:///backups", KEY=" some words\n", JOBS="4")
+    assert [(source.name, source.url) for source in config.sources] == [("blog", URL)]
+    assert [(store.url, store.name) for store in config.stores] == [("file:///backups", "")]
+    assert (config.key, config.jobs) == ("some words", 4)
+
+
+def test_options_win_over_variables_and_these_over_the_file():
+    text = "jobs: 3\ntarget: postgresql://file/db\nstores: [{url: 'file:///file'}]"
+    given = Given(stores=("file:///option",), target="postgresql://option/db", jobs=5)
+    assert configured(text).jobs == 3
+    assert configured(text, JOBS="4").jobs == 4
+    assert configured(text, given, JOBS="4").jobs == 5
+    assert configured(text).stores[0].url == "file:///file"
+    assert configured(text, STORE="file:///variable").stores[0].url == "file:///variable"
+    assert configured(text, given, STORE="file:///variable").stores[0].url == "file:///option"
+    assert configured(text, TARGET="postgresql://variable/db").target == "postgresql://variable/db"
+    assert configured(text, given, TARGET="postgresql://variable/db").target == "postgresql://option/db"
+
+
+def test_an_empty_variable_was_not_given():
+    assert configured("jobs: 3", JOBS="", SOURCE=" ").jobs == 3
+
+
+def test_the_file_is_found_here_then_at_home_and_where_the_option_says(home: Path):
+    (home / ".config").mkdir(parents=True)
+    (home / ".config" / "dwebbackup.yaml").write_text("jobs: 7")
+    Path("other.yaml").write_text("jobs: 9")
+    assert configured().jobs == 7
+    assert configured("jobs: 8").jobs == 8
+    assert configured(given=Given(config="other.yaml")).jobs == 9
+    assert "cannot read none.yaml" in refusal("", Given(config="none.yaml"))
+
+
+def test_a_whole_file(tmp_path: Path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "key").write_text("words\n")
+    (folder / "key").chmod(0o600)
+    (folder / "url").write_text(URL)
+    (folder / "url").chmod(0o600)
+    (folder / "c.yaml").write_text(
+        "sources: [{name: first, url_file: url}, {url: 'postgresql://h/second'}]\n"
+        "stores: [{url: 'file:///backups', name: disk}]\n"
+        "key_file: key\nrecipients: [age1a, age1b]\npostgres_bin: /opt/pg\ntarget:\n"
+    )
+    config = configured(given=Given(config=str(folder / "c.yaml")))
+    assert [(source.name, source.url) for source in config.sources] == [
+        ("first", URL),
+        ("second", "postgresql://h/second"),
+    ]
+    assert (config.stores[0].name, config.key, config.recipients) == ("disk", "words", ("age1a", "age1b"))
+    assert (config.postgres_bin, config.target, config.warnings) == ("/opt/pg", "", ())
+
+
+@pytest.mark.parametrize("name", ["SOURCE", "KEY", "TARGET"])
+def test_every_secret_can_stand_in_a_file(name: str):
+    path = secret_file("secret", f"{URL}\n")
+    assert configured(**{f"{name}_FILE": path}) == configured(**{name: URL})
+    message = refusal(**{name: URL, f"{name}_FILE": path})
+    assert f"DWEBBACKUP_{name} and DWEBBACKUP_{name}_FILE are both given" in message
+    assert "hunter2" not in message
+
+
+def test_a_key_file_that_everybody_can_read_earns_a_warning():
+    assert "chmod 600" in configured(KEY_FILE=secret_file("open", "words", 0o644)).warnings[0]
+    assert configured(KEY_FILE=secret_file("closed", "words", 0o640)).warnings == ()
+
+
+def test_a_key_file_that_is_of_no_use_is_an_error():
+    assert "is empty" in refusal(KEY_FILE=secret_file("empty", " \n"))
+    assert "too large" in refusal(KEY_FILE=secret_file("large", "x" * 70000))
+    assert "cannot read nowhere" in refusal(KEY_FILE="nowhere")
+    Path("bytes").write_bytes(b"\xff\xfe")
+    assert "is not text" in refusal(KEY_FILE="bytes")
+
+
+def test_a_key_that_nobody_wants_is_not_read():
+    assert load(None, {"DWEBBACKUP_KEY_FILE": "nowhere"}, with_key=False).key == ""
+
+
+def test_secrets_do_not_show():
+    config = configured(SOURCE=URL, TARGET=URL, KEY="hunter2")
+    assert config.key == "hunter2"
+    assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "closest"),
+    [
+        (("",), "DWEBBACKUP_SORCE", "DWEBBACKUP_SOURCE"),
+        (("",), "DWEBBACKUP_STORE_FILE", "DWEBBACKUP_"),
+        (("source: x",), "source", "sources"),
+        (("key: x",), "key", "key_file"),
+        (("sources: [{uri: x}]",), "uri", "url"),
+        (("stores: [{url: 'file:///a', nam: b}]",), "nam", "name"),
+    ],
+)
+def test_what_is_not_known_is_named_with_the_closest(arguments: tuple[str], name: str, closest: str):
+    variables = {name.removeprefix("DWEBBACKUP_"): "x"} if name.isupper() else {}
+    message = refusal(*arguments, **variables)
+    assert name in message
+    assert f"did you mean {closest}" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1, 2]", "sources: 3", "sources: [x]", "sources: [{name: a}]", "jobs: [[1]]", "jobs: {a: 1}", "a: b: c"],
+)
+def test_a_file_of_the_wrong_shape_is_an_error_that_names_it(text: str):
+    assert "dwebbackup.yaml" in refusal(text)
+
+
+def test_broken_yaml_is_not_quoted():
+    message = refusal("jobs: 2\nkey_file: [hunter2")
+    assert "line " in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("jobs", ["0", "65", "-1", "2.5", "many", "²"])
+def test_jobs_are_a_sensible_number(jobs: str):
+    assert "DWEBBACKUP_JOBS is not a number from 1 to 64" in refusal(JOBS=jobs)
+    assert "--jobs is not" in refusal("", Given(jobs=0))
+
+
+# --- sources ---
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "bare"),
+    [
+        ("postgresql://h/blog", "blog", "postgresql://h/blog"),
+        ("postgres://u:p@h:1,h2:2/blog?sslmode=require", "blog", "postgres://u:p@h:1,h2:2/blog?sslmode=require"),
+        ("postgresql:///blog?host=/run&name=main&port=1", "main", "postgresql:///blog?host=/run&port=1"),
+        ("postgresql://h/blog?name=my%20blog", "my blog", "postgresql://h/blog"),
+        ("postgresql://h/bl%C3%B6g", "blög", "postgresql://h/bl%C3%B6g"),
+        ("postgresql://h?dbname=blog", "blog", "postgresql://h?dbname=blog"),
+        ("postgresql://app@h", "app", "postgresql://app@h"),
+        ("postgresql://", "database", "postgresql://"),
+        ("postgresql://u:a?b#c@h/blog", "blog", "postgresql://u:a?b#c@h/blog"),
+    ],
+)
+def test_a_source_is_called_after_its_database_unless_it_says_otherwise(url: str, name: str, bare: str):
+    source = parse_source(url)
+    assert (source.name, source.url) == (name, bare)
+
+
+@for_all(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=60))
+def test_any_database_name_survives_the_url(name: str):
+    if "://" not in name:
+        assert parse_source(f"postgresql://h/{quote(name, safe='')}?sslmode=allow").name == name
+
+
+@pytest.mark.parametrize("name", ["x" * 65, "a%0Ab", "%20a", "a%3A//b"])
+def test_a_name_that_would_confuse_is_refused(name: str):
+    assert "a source's name" in refusal(SOURCE=f"postgresql://h/blog?name={name}")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hunt%er2@h/d", "postgresql://u:hunter2@x@h/d", "postgresql://u:h/unter2@h/d"]
+)
+def test_passwords_that_libpq_would_take_apart_and_show_are_refused_unseen(url: str):
+    for message in (refusal(SOURCE=url), refusal(TARGET=url)):
+        assert "special character" in message
+        assert "unt" not in message
+
+
+def test_several_sources_have_different_names():
+    config = configured(SOURCE="postgresql://a/blog\n  postgresql://b/blog?name=other")
+    assert [source.name for source in config.sources] == ["blog", "other"]
+    assert "same name" in refusal(SOURCE="postgresql://a/blog postgresql://b/blog")
+
+
+def test_the_option_picks_sources_by_name_or_brings_its_own():
+    text = "sources: [{url: 'postgresql://h/a'}, {url: 'postgresql://h/b'}]"
+    assert [source.name for source in configured(text, Given(sources=("b",))).sources] == ["b"]
+    assert [source.name for source in configured(text, Given(sources=("postgresql://h/c",))).sources] == ["c"]
+    assert "there is no source 'aa' (did you mean a?)" in refusal(text, Given(sources=("aa",)))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL,
+        "postgresql://db/blog?password=hunter2",
+        "postgresql://h/d?x=1&sslpassword=hunter2",
+        "host=h password=hunter2",
+    ],
+)
+def test_a_password_on_the_command_line_is_refused_unseen(url: str):
+    for given in (Given(sources=(url,)), Given(target=url), Given(stores=(url,))):
+        message = refusal("", given)
+        assert "command line" in message
+        assert "PGPASSWORD" in message
+        assert "hunter2" not in message
+    assert configured(given=Given(target="postgresql://app@db/blog?sslmode=allow")).target
+
+
+# --- stores ---
+
+
+def test_a_store_may_have_a_name_and_no_other_option():
+    store = configured(STORE="file:///backups?name=disk").stores[0]
+    assert (store.url, store.name) == ("file:///backups", "disk")
+    assert "no option 'nmae'" in refusal(STORE="file:///backups?nmae=disk")
+    assert "a store's name" in refusal(STORE="file:///backups?name=My%20Disk")
+    assert "a store is not a URL" in refusal(STORE="/backups")
+
+
+def test_the_environment_is_asked_when_nobody_gives_one(monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in os.environ if name.startswith("DWEBBACKUP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DWEBBACKUP_JOBS", "6")
+    assert load().jobs == 6
