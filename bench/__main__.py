@@ -35,13 +35,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="make bench", description="dwebbackup beside other tools (Linux only)"
-    )
+    parser = argparse.ArgumentParser(prog="make bench", description="dwebbackup beside other tools (Linux only)")
     parser.add_argument("--rounds", type=int, default=3, help="figures are medians of so many (default 3)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="1 is 0.9 GB; below 0.3, mostly start-up is measured"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is 0.9 GB; below 0.3, mostly start-up is measured")
     parser.add_argument("--only", type=_groups, default=list(GROUPS), help=f"some of {','.join(GROUPS)}")
     parser.add_argument("--cores", type=int, default=2, help="of this machine, for everybody (default 2)")
     parser.add_argument("--peers", action="store_true", help="leave dwebbackup out")
@@ -84,9 +80,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for what, against, *figures in cells:
         words = f"{what:<{widths[0]}}  {against:<{widths[1]}}"
-        yield "  ".join(
-            [words, *(f"{text:>{width}}" for text, width in zip(figures, widths[2:], strict=True))]
-        )
+        yield "  ".join([words, *(f"{text:>{width}}" for text, width in zip(figures, widths[2:], strict=True))])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -64,11 +64,7 @@ def arena(scale: float, rounds: int, *, with_ours: bool) -> Iterator[Arena]:
     with ScratchPostgres(binaries, durable=True, settings=SETTINGS) as server:
         programs = [str(binaries.pg_dump.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("PG", "DWEBBACKUP_"))
-            },
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "DWEBBACKUP_"))},
             "PATH": os.pathsep.join(programs),
             "SOURCE": server.uri(_SOURCE),
             "TARGET": server.uri(_TARGET),

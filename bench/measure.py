@@ -52,9 +52,7 @@ def stored(folder: Path) -> int:
 @contextmanager
 def _running(line: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(
-            [*_SHELL, line], env=environment, stdout=log, stderr=subprocess.STDOUT
-        ) as process:
+        with subprocess.Popen([*_SHELL, line], env=environment, stdout=log, stderr=subprocess.STDOUT) as process:
             yield process
         log.seek(0)
         _check(line, process.returncode, log.read().decode(errors="replace"))

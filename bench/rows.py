@@ -107,9 +107,7 @@ def changed(arena: Arena) -> Iterator[Row]:
             place.backup()
         added = {it: [(place.stored() - firsts[it]) / _MB] for it, place in places.items()}
     for peer, budget in ((RESTIC, 0.25), (BORG, None)):
-        yield Row(
-            "second backup, some changed: stored", peer.name, "MB", added.get(OURS, []), added[peer], budget
-        )
+        yield Row("second backup, some changed: stored", peer.name, "MB", added.get(OURS, []), added[peer], budget)
 
 
 GROUPS = {group.__name__: group for group in (full, restore, memory, unchanged, changed)}

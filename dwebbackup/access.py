@@ -132,6 +132,11 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     found = [writer for writer in opened if _has_something(writer.catalog)]
     if found:
         return found
+    if _has_begun(key, store):
+        raise NoSuchBackup(
+            f"in {store.url} a first backup was begun, and none is complete yet",
+            "wait until it ends, or run it again: what it stored will not be stored twice",
+        )
     if next(iter(store.list("w/")), None):
         raise NoSuchBackup(
             f"{store.url} holds backups, but this key opens none of them",
@@ -161,6 +166,12 @@ def _has_something(catalog: Catalog) -> bool:
     if next(iter(catalog.store.list("manifests/")), None):
         return True
     return _has(catalog.store, HEAD) or _has(catalog.store, GENESIS)
+
+
+def _has_begun(key: Key, store: Store) -> bool:
+    """Whether anything at all stands where the key's first writers write."""
+    numbers = range(1, 1 + GAP) if isinstance(key, OwnerKey) else (key.number,)
+    return any(next(iter(open_writer(key, number, store).catalog.store.list("")), None) for number in numbers)
 
 
 def _has(store: Store, name: str) -> bool:

@@ -7,9 +7,8 @@ import json
 import queue
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import dwebbackup
@@ -40,9 +39,6 @@ from dwebbackup.storing import INDEX_ROWS, StoredStream, Storing, Worker
 
 SPILL = 1024 * 1024
 """Bytes of JSON from which the streams stand in an object of their own."""
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds: workers that wait for the interpreter lock get it sooner (5% faster, measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +83,7 @@ def back_up(sources: Sequence[Source], store: Store, key: WriterKey, options: Op
     Raises `DatabaseRefused`, `StoreUnreachable`, `BackupFailed`, `Damaged`; then there is no manifest, and what
     was restorable before still is. What was stored is found again by the next run.
     """
-    with _quick_switching():
-        return _Run(store, key, options).run(sources)
+    return _Run(store, key, options).run(sources)
 
 
 class _Run:
@@ -346,13 +341,3 @@ def _average_before(source: Source, before: Sequence[Backup], catalog: Catalog) 
             if record.facts.name == source.name and record.streams:
                 return record.streams[0].average
     return None
-
-
-@contextmanager
-def _quick_switching() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)

@@ -452,8 +452,8 @@ def _check_shape(record: Any, where: str) -> None:
             raise Damaged(f"{where}: names, lengths and frames differ in number")
         if sum(record.frames) > record.plain:
             raise Damaged(f"{where}: frames are longer than their pack")
-        if max(record.lengths, default=0) > LARGEST_CHUNK:
-            raise Damaged(f"{where}: a chunk is longer than {LARGEST_CHUNK} bytes")
+        if rows and not 0 < min(record.lengths) <= max(record.lengths) <= LARGEST_CHUNK:
+            raise Damaged(f"{where}: a chunk is empty, or longer than {LARGEST_CHUNK} bytes")
     if isinstance(record, StreamRecord) and (len(record.runs) % 3 or record.bytes < 0 or record.chunks < 0):
         raise Damaged(f"{where}: runs are not triples")
     if isinstance(record, ManifestRef | Newest | Manifest) and record.sequence < 0:

@@ -58,11 +58,25 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
         entries = _check_backup(opened, each, present, findings)
         packs.update((entry.sha256, entry) for entry in entries)
         if percent is not None and entries:
-            keys.update(dict.fromkeys((entry.sha256 for entry in entries), opened.chunk_key(each.manifest)))
+            keys.update(_keys(opened, each, entries, findings))
     read = 0
     if percent is not None:
-        read = _read(opened, _sample(list(packs.values()), percent), keys, findings, progress)
+        readable = [entry for entry in packs.values() if entry.sha256 in keys]
+        read = _read(opened, _sample(readable, percent), keys, findings, progress)
     return Report(tuple(findings), len(backups), len(packs), read)
+
+
+def _keys(
+    opened: Opened, backup: Backup, entries: Iterable[PackEntry], findings: list[Finding]
+) -> Iterable[tuple[str, bytes]]:
+    """With which chunk key each pack is to be read."""
+    try:
+        key = opened.chunk_key(backup.manifest)
+    except Damaged as error:
+        findings.append(Finding("error", f"backup {backup.ref.id}", str(error)))
+        return
+    for entry in entries:
+        yield entry.sha256, key
 
 
 def _all(opened: Opened, findings: list[Finding]) -> list[Backup]:

@@ -31,9 +31,7 @@ VERBS = ("put", "get", "head", "list", "delete")
 class MemoryStore:
     """The simplest store there is. *now* is its clock, which stands until a test sets it."""
 
-    def __init__(
-        self, name: str = "memory", *, now: float = 1_700_000_000.0, traits: StoreTraits | None = None
-    ):
+    def __init__(self, name: str = "memory", *, now: float = 1_700_000_000.0, traits: StoreTraits | None = None):
         self.name = name
         self.url = f"memory://{name}"
         self.traits = traits or StoreTraits()
@@ -208,11 +206,13 @@ class Faulty:
         call, fault = self._next(verb, name)
         if fault in _BEFORE:
             self._fail(fault, call)
-        result = perform()
-        if fault is Fault.duplicate:
+        try:
             result = perform()
-        if fault in _AFTER:
-            self._fail(fault, call)
+            if fault is Fault.duplicate:
+                result = perform()
+        finally:
+            if fault in _AFTER:  # whatever the answer was
+                self._fail(fault, call)
         return result, fault
 
     def _next(self, verb: str, name: str) -> tuple[Call, Fault | None]:

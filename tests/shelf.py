@@ -1,10 +1,10 @@
 """One writer's part of a store, filled by hand: honest packs, indexes, manifests and a head, unless a test says otherwise.
 
-    shelf = Shelf()
-    first = shelf.add()                     # a manifest with a head, and its ManifestRef
-    shelf.add(parents=(first,))             # the next one
-    shelf.add(parents=(first,), signer=thief)
-    shelf.catalog().latest()
+shelf = Shelf()
+first = shelf.add()                     # a manifest with a head, and its ManifestRef
+shelf.add(parents=(first,))             # the next one
+shelf.add(parents=(first,), signer=thief)
+shelf.catalog().latest()
 """
 
 from __future__ import annotations

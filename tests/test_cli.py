@@ -86,9 +86,10 @@ def test_a_backup_says_what_it_did(shop: Shop):
     assert 0 < made["bytes_stored"] < made["bytes_read"]
     assert made["packs_new"] == len(shop.files("packs"))
     assert made["seconds"] > 0
-    ended = shop.call("backup")
-    assert ended.out.startswith("backup 2-")
-    assert "0 new packs" in ended.out
+    again = shop.back_up()
+    assert again["bytes_read"] == made["bytes_read"]
+    assert again["bytes_stored"] < made["bytes_stored"] / 3  # the schema's archive tells when it was made
+    assert shop.call("backup").out.startswith("backup 3-")
 
 
 def test_a_writer_key_backs_up_and_cannot_read_a_row(shop: Shop, target_database: Database):
@@ -216,7 +217,7 @@ def test_a_full_target_is_left_alone_unless_it_may_be_replaced(shop: Shop):
 def test_a_dry_run_touches_nothing(shop: Shop, target_database: Database):
     shop.back_up()
     ended = shop.call("restore", "latest", "--dry-run", TARGET=target_database.uri)
-    assert "8,000 rows" in ended.out
+    assert "8000 rows" in ended.out.replace(",", "")
     assert not target_database.exists()
 
 
@@ -363,17 +364,14 @@ def wait_until_somebody_waits(connection: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_backup_that_is_stopped_ends_at_once_and_the_next_one_succeeds(shop: Shop, number: signal.Signals):
-    with table_locked(shop.database) as connection:
-        with subprocess.Popen(
-            [*PROGRAM, "backup", "--json"],
-            env=environment(shop.settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            wait_until_somebody_waits(connection)
-            os.kill(process.pid, number)
-            out, err = process.communicate()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with (
+        table_locked(shop.database) as connection,
+        subprocess.Popen([*PROGRAM, "backup", "--json"], env=environment(shop.settings), **pipes) as process,
+    ):
+        wait_until_somebody_waits(connection)
+        os.kill(process.pid, number)
+        out, err = process.communicate()
     assert process.returncode == 130, err
     assert json.loads(out)["status"] == 130
     assert f"interrupted by {number.name}" in err

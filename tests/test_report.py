@@ -101,7 +101,7 @@ def test_log_lines_are_json_where_nobody_looks():
     structlog.get_logger("test").warning("store did not answer", attempt=2)
     line = json.loads(stream.getvalue())
     assert (line["event"], line["level"], line["attempt"]) == ("store did not answer", "warning", 2)
-    assert line["time"].endswith("Z")
+    assert line["timestamp"].endswith("Z")
 
 
 def test_quiet_keeps_warnings():

@@ -20,9 +20,13 @@ from dwebbackup.report.wording import count, duration, size
 
 @click.command()
 @click.option(
-    "--source", "sources", multiple=True, metavar="NAME", help="Only this source: a configured one's name, or a URL."
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    help="Only this source: a configured one's name, or a URL. [DWEBBACKUP_SOURCE]",
 )
-@click.option("--jobs", type=int, metavar="N", help="Tables read at once.")
+@click.option("--jobs", type=int, metavar="N", help="Tables read at once. [DWEBBACKUP_JOBS]")
 @with_session
 def command(session: Session, sources: tuple[str, ...], jobs: int | None) -> int | None:
     """Make one backup now.

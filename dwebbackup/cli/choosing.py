@@ -64,7 +64,16 @@ def latest(writers: Sequence[Opened]) -> tuple[Opened, Backup]:
         except NoSuchBackup:
             if opened.catalog.refs():
                 raise
-    raise NoSuchBackup("there is no backup yet", "`dwebbackup backup` makes one")
+    raise none_yet(writers)
+
+
+def none_yet(writers: Sequence[Opened]) -> NoSuchBackup:
+    """What to raise where writers began, and no backup of theirs is listed."""
+    numbers = ", ".join(str(opened.number) for opened in writers)
+    return NoSuchBackup(
+        f"writer {numbers} began in this store, which lists no backup of it",
+        "none was made yet (`dwebbackup backup` makes one), or they were taken away",
+    )
 
 
 def overdue(manifest: Manifest) -> str:

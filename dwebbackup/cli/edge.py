@@ -17,6 +17,9 @@ import click
 from dwebbackup.errors import DwebbackupError, Interrupted, WrongConfiguration
 from dwebbackup.report.redaction import redact
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds: threads that come back from C wait this long for a thread that runs Python (5% of a backup, measured)."""
+
 STOP = threading.Event()
 """Set when we are asked to stop: ends the waits of threads that no exception reaches."""
 
@@ -24,6 +27,7 @@ STOP = threading.Event()
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run *command*, and say what went wrong; gives the exit status."""
     _obey_signals()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names have any characters
     try:

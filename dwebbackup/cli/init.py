@@ -16,12 +16,12 @@ from dwebbackup.ports import Store
 
 
 @click.command()
-@click.option("--writer", "number", type=click.IntRange(1), help="Which writer; otherwise the current one.")
+@click.option("--writer", "number", type=click.IntRange(1), metavar="N", help="Which writer; else the current one.")
 @with_session
 def command(session: Session, number: int | None) -> None:
     """Mark the start of a writer in the store.
 
-    From then on, a store that lists no backups of this writer is an alarm, and no longer an empty store. Needs
+    From then on, a store that hides the backups of this writer cannot pass for one where it never wrote. Needs
     the 24 words.
     """
     config = session.config()

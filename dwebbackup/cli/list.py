@@ -11,10 +11,10 @@ import click
 from dwebbackup import assemble
 from dwebbackup.access import Opened, open_store
 from dwebbackup.catalog import Backup, Newest
-from dwebbackup.cli.choosing import overdue
+from dwebbackup.cli.choosing import none_yet, overdue
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
-from dwebbackup.errors import Damaged, Incomplete, NoSuchBackup
+from dwebbackup.errors import Damaged, Incomplete
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.report.wording import size, table
 
@@ -42,7 +42,7 @@ def command(session: Session) -> int | None:
     doubts: list[str] = []
     lines = [line for opened in writers for line in _lines(opened, doubts)]
     if not lines:
-        raise NoSuchBackup("there is no backup yet", "`dwebbackup backup` makes one")
+        raise none_yet(writers)
     documents = [_document(line) for line in lines]
     session.show({"backups": documents, "doubts": doubts}, _text(lines))
     session.warn(doubts)

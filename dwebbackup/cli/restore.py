@@ -29,7 +29,7 @@ from dwebbackup.restore import Done, Options, plan, restore
 )
 @click.option("--replace", is_flag=True, help="The database may hold something; it is kept under another name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--jobs", type=int, metavar="N", help="Tables filled at once.")
+@click.option("--jobs", type=int, metavar="N", help="Tables filled at once. [DWEBBACKUP_JOBS]")
 @with_session
 def command(
     session: Session,

@@ -57,8 +57,19 @@ def with_session(command: Command) -> Command:
     """Give *command* the common options, and what they say as its first argument, a `Session`."""
 
     @click.option("--config", "config_file", default="", metavar="FILE", help="The YAML file to use.")
-    @click.option("--store", "stores", multiple=True, metavar="URL", help="Where backups are kept: file:///FOLDER.")
-    @click.option("--key-file", default="", metavar="FILE", help="A file with the words, or with a key line.")
+    @click.option(
+        "--store",
+        "stores",
+        multiple=True,
+        metavar="URL",
+        help="Where backups are kept: file:///FOLDER. [DWEBBACKUP_STORE]",
+    )
+    @click.option(
+        "--key-file",
+        default="",
+        metavar="FILE",
+        help="A file with the words, or with a key line. [DWEBBACKUP_KEY_FILE]",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     @click.option("--quiet", is_flag=True, help="Show no progress, and of log lines only warnings.")
     @click.option("--debug", is_flag=True, help="Show where an error comes from, and more log lines.")

@@ -15,7 +15,17 @@ from dwebbackup.errors import WrongConfiguration
 PREFIX = "DWEBBACKUP_"
 SECRETS = ("SOURCE", "KEY", "TARGET")
 """What is a secret, or may hold one: it can stand in a file, too."""
-NAMES = (*SECRETS, *(f"{name}_FILE" for name in SECRETS), "STORE", "JOBS", "RECIPIENTS", "POSTGRES_BIN")
+MEANINGS = {
+    "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE; several: separated by spaces",
+    "STORE": "where backups are kept: file:///FOLDER",
+    "KEY": "the 24 words, a writer key or a reader key",
+    "TARGET": "the database that a restore fills, as with SOURCE",
+    "JOBS": "tables read or filled at once; 2 unless set",
+    "RECIPIENTS": "more age recipients (age1…) who can read every backup, separated by spaces",
+    "POSTGRES_BIN": "the folder of pg_dump, pg_restore and psql, where they are not found",
+}
+NAMES = (*MEANINGS, *(f"{name}_FILE" for name in SECRETS))
+"""Every variable, without its prefix."""
 
 FILE_KEYS = ("sources", "stores", "key_file", "target", "target_file", "jobs", "recipients", "postgres_bin")
 LISTS = {"sources": ("name", "url", "url_file"), "stores": ("name", "url")}

@@ -40,7 +40,7 @@ def set_up(stream: TextIO, level: int = logging.INFO) -> None:
 
 
 def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {"time": clock.iso(clock.now()), **event}
+    return {"timestamp": clock.iso(clock.now()), **event}
 
 
 def _without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -42,7 +42,8 @@ BEGIN
     FOR place IN 1 .. words LOOP
         u := (hashint8extended(seed * 1000 + place, 7) & 65535) / 65536.0;
         word := vocabulary[1 + floor(pool * u * u)::integer];
-        said := said || CASE WHEN draw % 9 = 0 THEN '. ' || initcap(word) ELSE ' ' || word END;
+        said := said || CASE WHEN draw % 9 = 0 THEN '. ' || upper(left(word, 1) COLLATE "C") || substr(word, 2)
+                             ELSE ' ' || word END;
         draw := hashint8extended(seed * 1000 + place, 8);
     END LOOP;
     RETURN substr(said, 3) || '.';
@@ -127,7 +128,7 @@ SELECT 1 + pg_temp.often_low(n, 21, 7999), pg_temp.prose(1000000 + n, 3 + pg_tem
        ARRAY(SELECT DISTINCT 'tag-' || pg_temp.often_low(n * 10 + k, 26, 600)
              FROM generate_series(1, n % 5) AS k ORDER BY 1),
        timestamptz '2022-01-01' + n * interval '29 minutes'
-FROM generate_series(1, 36000) AS n;
+FROM generate_series(1, 32000) AS n;
 
 CREATE TABLE board.liked (
     member bigint NOT NULL REFERENCES board.member ON DELETE CASCADE,
@@ -138,8 +139,8 @@ CREATE TABLE board.liked (
 
 INSERT INTO board.liked
 SELECT DISTINCT ON (pin, member) member, pin, date '2022-01-01' + pg_temp.pick(n, 31, 1200)
-FROM generate_series(1, 90000) AS n,
-     LATERAL (SELECT 1 + pg_temp.pick(n, 32, 5000), 1 + pg_temp.often_low(n, 33, 35999)) AS drawn(member, pin)
+FROM generate_series(1, 50000) AS n,
+     LATERAL (SELECT 1 + pg_temp.pick(n, 32, 5000), 1 + pg_temp.often_low(n, 33, 31999)) AS drawn(member, pin)
 ORDER BY pin, member, n;
 
 CREATE TABLE board.remark (
@@ -152,7 +153,7 @@ CREATE TABLE board.remark (
 );
 
 INSERT INTO board.remark (pin, author, answers, body, at)
-SELECT 1 + pg_temp.often_low(n, 41, 35999), nullif(pg_temp.pick(n, 42, 5000), 0),
+SELECT 1 + pg_temp.often_low(n, 41, 31999), nullif(pg_temp.pick(n, 42, 5000), 0),
        CASE WHEN n % 3 = 0 THEN n - 1 END, pg_temp.prose(3000000 + n, 4 + pg_temp.often_low(n, 43, 40)),
        timestamptz '2022-01-02' + n * interval '57 minutes'
 FROM generate_series(1, 20000) AS n;
@@ -174,7 +175,7 @@ SELECT timestamptz '2024-01-01' + n * interval '17 minutes 3.25 seconds', 1 + pg
        jsonb_build_object('agent', 'Browser/' || 100 + pg_temp.pick(n, 52, 30), 'ms', pg_temp.often_low(n, 53, 4000),
                           'session', md5((n / 9)::text))
        || CASE kind WHEN 'search' THEN jsonb_build_object('words', pg_temp.prose(4000000 + n, 3))
-                    WHEN 'view' THEN jsonb_build_object('pin', 1 + pg_temp.often_low(n, 54, 35999))
+                    WHEN 'view' THEN jsonb_build_object('pin', 1 + pg_temp.often_low(n, 54, 31999))
                     ELSE '{}' END
 FROM generate_series(1, 40000) AS n,
      LATERAL (SELECT (ARRAY['view', 'view', 'view', 'search', 'like', 'sign-in'])
@@ -204,13 +205,13 @@ INSERT INTO shop."order"
 SELECT md5('order ' || n)::uuid, CASE WHEN n % 8 <> 0 THEN nextval('shop.invoice_number') END,
        1 + pg_temp.often_low(n, 61, 4999),
        (ARRAY['sent', 'paid', 'returned', 'open'])[1 + pg_temp.often_low(n, 62, 4)],
-       jsonb_build_object('street', initcap(pg_temp.prose(5000000 + n, 2)), 'number', 1 + pg_temp.often_low(n, 63, 200),
+       jsonb_build_object('street', rtrim(pg_temp.prose(5000000 + n, 2), '.'), 'number', 1 + pg_temp.often_low(n, 63, 200),
                           'city', (ARRAY['Porto', 'Łódź', 'Graz', 'Brno', 'Malmö', '京都'])[1 + pg_temp.pick(n, 64, 6)]),
        timestamptz '2022-02-01' + n * interval '2 hours 7 minutes'
 FROM generate_series(1, 10000) AS n;
 
 INSERT INTO shop.order_line
-SELECT md5('order ' || n)::uuid, line, 1 + pg_temp.often_low(n * 10 + line, 71, 35999),
+SELECT md5('order ' || n)::uuid, line, 1 + pg_temp.often_low(n * 10 + line, 71, 31999),
        1 + pg_temp.often_low(n * 10 + line, 72, 4), 9.90 + 5 * pg_temp.pick(n * 10 + line, 73, 9)
 FROM generate_series(1, 10000) AS n, generate_series(1, 1 + n % 4) AS line;
 
@@ -247,7 +248,7 @@ CREATE MATERIALIZED VIEW board.popular AS
 CREATE UNIQUE INDEX ON board.popular (id);
 COMMENT ON MATERIALIZED VIEW board.popular IS 'Refreshed every night';
 
-UPDATE board.member SET avatar = lo_from_bytea(20000 + id::oid, pg_temp.noise(id, 150000 + 10000 * id::integer)) WHERE id <= 3;
+UPDATE board.member SET avatar = lo_from_bytea((20000 + id)::oid, pg_temp.noise(id, 150000 + 10000 * id::integer)) WHERE id <= 3;
 
 COMMIT;
 ANALYZE;

@@ -112,9 +112,7 @@ class StoreContract:
         store.put("w/1/checkpoint", b"1")
         assert store.head("w/1/checkpoint").modified >= before
 
-    @pytest.mark.parametrize(
-        "name", ["nothing", "w/1/head.json", "w/1/packs/ab/missing.age", "w/1/packs/ab/there"]
-    )
+    @pytest.mark.parametrize("name", ["nothing", "w/1/head.json", "w/1/packs/ab/missing.age", "w/1/packs/ab/there"])
     def test_what_is_missing_is_said_to_be_missing(self, store: Store, name: str):
         store.put("w/1/packs/ab/there.age", b"there")  # a name that begins with what is asked for
         with pytest.raises(ObjectMissing):
@@ -218,9 +216,7 @@ class StoreContract:
                     store.delete(name)
 
         in_eight_threads(work)
-        kept = sorted(
-            f"w/1/packs/{turn:02x}/{number}-{turn}.age" for number in range(8) for turn in (0, 2, 4)
-        )
+        kept = sorted(f"w/1/packs/{turn:02x}/{number}-{turn}.age" for number in range(8) for turn in (0, 2, 4))
         assert names(store.list("w/1/packs/")) == kept
 
     def test_many_threads_with_one_name(self, store: Store):

@@ -574,20 +574,21 @@ print(line)
 WHOLE = {"w/1/head.json": (b"first", b"second"), "w/1/packs/ab/abc": (b"third",)}
 
 PUTS_FOREVER = """
-import hashlib, sys, threading
-from dwebbackup.stores.local import LocalStore
+import hashlib, itertools, sys, threading
+from dwebbackup.stores import local
+
+local._sync = lambda descriptor: None  # most of the time would go there, and hardly a kill would meet a write
 
 def put(number):
-    turn = 0
-    while True:
-        data = hashlib.shake_128(f'{number} {turn}'.encode()).digest(200_000 * (turn % 3) + 70_000)
-        name = f'w/1/packs/{turn % 16:02x}/{hashlib.sha256(data).hexdigest()}.age'
+    data = hashlib.shake_128(bytes([number])).digest(4 << 20)
+    digest = hashlib.sha256(data).hexdigest()
+    for turn in itertools.count():
+        name = f'w/1/packs/{number}{turn % 16:02x}/{digest}.age'
         store.put(name, data)
         sys.stdout.write(name + '\\n')
-        turn += 1
 
-store = LocalStore(sys.argv[1])
-store.put(f'w/1/start', b'')
+store = local.LocalStore(sys.argv[1])
+store.prepare()
 for number in range(4):
     threading.Thread(target=put, args=[number]).start()
 """

@@ -1,0 +1,121 @@
+"""docs/cli.md is what the program says of itself. `python tests/test_docs.py` writes it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from dwebbackup import errors
+from dwebbackup.cli import commands
+from dwebbackup.cli.commands import SUMMARIES
+from dwebbackup.config import Given, load
+from dwebbackup.config.layers import FILE_KEYS, MEANINGS, PREFIX, SECRETS
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+
+EXAMPLE = """\
+sources:
+  - url_file: /run/secrets/blog-url   # or url:, where no password is in it
+    name: blog                        # the database's own name, unless given
+stores:
+  - url: file:///mnt/backups
+    name: disk
+key_file: writer-key                  # relative to this file
+target: postgresql://app@localhost/blog
+jobs: 4
+recipients: []
+postgres_bin: /usr/lib/postgresql/17/bin
+"""
+
+
+def rendered() -> str:
+    """The whole page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# The command line"
+    yield ""
+    yield "Written by `python tests/test_docs.py` from what the program says of itself; change it there."
+    yield from _configuration()
+    yield from _statuses()
+    yield from _help("dwebbackup", commands, None)
+
+
+def _configuration() -> Iterator[str]:
+    yield from ("", "## Configuration", "")
+    yield "An option wins over a variable, and this over the YAML file: that of `--config`, else the first of"
+    yield "`dwebbackup.yaml` here, `~/.config/dwebbackup.yaml`, `/etc/dwebbackup.yaml`. An empty variable counts as"
+    yield "not set, an unknown one is an error."
+    yield from ("", "| variable | is |", "|---|---|")
+    for name, meaning in MEANINGS.items():
+        also = f", or `{PREFIX}{name}_FILE`" if name in SECRETS else ""
+        yield f"| `{PREFIX}{name}`{also} | {meaning} |"
+    yield from ("", "The YAML file:", "", "```yaml", *EXAMPLE.splitlines(), "```")
+
+
+def _statuses() -> Iterator[str]:
+    yield from ("", "## Exit status", "")
+    yield "With `--json`, an error is also one JSON object on stdout: `error`, `hint`, `status`."
+    yield from ("", "| status | means |", "|---|---|", "| 0 | Done. |", "| 1 | It failed; the message says why. |")
+    kinds = [kind for kind in errors.DwebbackupError.__subclasses__() if kind.exit_status > 1]
+    for kind in sorted(kinds, key=lambda kind: kind.exit_status):
+        yield f"| {kind.exit_status} | {kind.__doc__} |"
+
+
+def _help(path: str, command: click.Command, parent: click.Context | None) -> Iterator[str]:
+    context = click.Context(command, parent, path.rpartition(" ")[2], terminal_width=100, max_content_width=100)
+    yield from ("", f"## {path}", "", "```text", *command.get_help(context).splitlines(), "```")
+    for name, member in _members(command, context):
+        yield from _help(f"{path} {name}", member, context)
+
+
+def _members(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            member = command.get_command(context, name)
+            assert member
+            yield name, member
+
+
+def every_command(command: click.Command = commands, path: str = "dwebbackup") -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    for name, member in _members(command, click.Context(command)):
+        yield from every_command(member, f"{path} {name}")
+
+
+def test_the_page_is_what_the_program_says():
+    assert PAGE.read_text() == rendered(), "run: python tests/test_docs.py"
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_a_summary_is_the_first_sentence_of_the_help(name: str):
+    command = commands.get_command(click.Context(commands), name)
+    assert command
+    assert command.get_short_help_str(200) == SUMMARIES[name]
+
+
+@pytest.mark.parametrize(("path", "command"), list(every_command()))
+def test_everything_is_explained(path: str, command: click.Command):
+    assert command.help, path
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{path} {option.name}"
+
+
+def test_the_yaml_example_is_good_and_complete(tmp_path: Path):
+    (tmp_path / "c.yaml").write_text(EXAMPLE.replace("/run/secrets/", f"{tmp_path}/"))
+    (tmp_path / "blog-url").write_text("postgresql://app:secret@db/blog")
+    (tmp_path / "writer-key").write_text("dwbw1...")
+    config = load(Given(config=str(tmp_path / "c.yaml")), {})
+    assert (config.sources[0].name, config.stores[0].name, config.key, config.jobs) == ("blog", "disk", "dwbw1...", 4)
+    assert set(FILE_KEYS) - {"target_file"} == {
+        line.partition(":")[0] for line in EXAMPLE.splitlines() if line[0] != " "
+    }
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rendered())
