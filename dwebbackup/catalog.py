@@ -118,7 +118,7 @@ class Catalog:
             return Newest((), ())
         tips = self._tips(refs, doubts)
         reached = max((tip.ref.sequence for tip in tips), default=0)
-        if head and head.sequence > reached:
+        if head and head.sequence >= reached and not any(tip.ref.sha256 == head.manifest.sha256 for tip in tips):
             hint = f"the newest backup that can be read is {tips[0].ref.id}" if tips else ""
             raise Damaged(
                 f"the head names backup {head.sequence}, and its manifest cannot be read"

@@ -19,10 +19,10 @@ from dwebbackup.manifest import Index, PackEntry, StreamRecord, expand
 from dwebbackup.packing import frame
 from dwebbackup.ports import Store
 
-AHEAD = 3
+AHEAD = 2
 """Packs fetched before they are needed, for each stream that is being read."""
 
-KEPT = 6
+KEPT = 3
 """Opened packs kept, beyond those in use: a stream goes back and forth between an old pack and newer ones."""
 
 
@@ -68,7 +68,7 @@ class PackReader:
     """Opens packs of one store with one set of identities, and keeps the last few open. Safe for several threads."""
 
     def __init__(
-        self, store: Store, identities: Sequence[bytes], chunk_key: bytes, layout: Layout, threads: int = 4
+        self, store: Store, identities: Sequence[bytes], chunk_key: bytes, layout: Layout, threads: int = 3
     ) -> None:
         self._store = store
         self._identities = tuple(identities)

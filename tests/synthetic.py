@@ -15,7 +15,7 @@ from dwebbackup.access import Opened
 from dwebbackup.errors import DatabaseRefused, TargetNotEmpty
 from dwebbackup.keys import Key, OwnerKey
 from dwebbackup.manifest import SourceFacts, SourceRecord, StreamSpec
-from dwebbackup.ports import Dump, Quiet, Reader, Restored, Store, StreamReader, TargetOptions
+from dwebbackup.ports import Dump, Quiet, Reader, Restored, Source, Store, StreamReader, TargetOptions
 
 OWNER = OwnerKey(bytes(range(32)))
 WRITER = OWNER.writer(1)
@@ -192,10 +192,10 @@ class SyntheticTarget:
 
 
 def back_up(
-    store: Store, *sources: SyntheticSource | Contents, jobs: int = 1, recipients: tuple[bytes, ...] = ()
+    store: Store, *sources: Source | Contents, jobs: int = 1, recipients: tuple[bytes, ...] = ()
 ) -> backup.Done:
     """One backup of *sources* by the writer."""
-    wanted = [each if isinstance(each, SyntheticSource) else SyntheticSource(each) for each in sources]
+    wanted = [SyntheticSource(each) if isinstance(each, Mapping) else each for each in sources]
     options = backup.Options(jobs=jobs, recipients=recipients)
     return backup.back_up(wanted, access.below(store, WRITER.id), WRITER, options)
 

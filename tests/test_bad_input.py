@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from array import array
 from collections.abc import Callable, Iterator
 
@@ -163,9 +162,7 @@ HARMS: dict[str, Harm] = {
     "longer by a byte": lambda store, name: store.put(name, store.get(name) + b"\0"),
     "of zeros": lambda store, name: store.put(name, bytes(len(store.get(name)))),
     "swapped with another": swap,
-    "one bit changed": lambda store, name: store.put(
-        name, flipped(store.get(name), random.randrange(8 * len(store.get(name))))
-    ),
+    "one bit changed": lambda store, name: store.put(name, flipped(store.get(name), 4 * len(store.get(name)))),
 }
 
 

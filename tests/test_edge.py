@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import click
 import pytest
@@ -146,11 +147,19 @@ def test_what_fails_because_we_were_stopped_counts_as_interrupted(capsys: pytest
     def work() -> None:
         try:
             signal.raise_signal(signal.SIGINT)
-        except errors.Interrupted:
+        except KeyboardInterrupt:
             raise errors.DatabaseRefused("psql was killed") from None
 
     assert run(command_that(work), []) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_nothing_that_carries_on_after_failures_carries_on_after_a_signal():
+    def work() -> None:
+        with suppress(Exception):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert run(command_that(work), []) == 130
 
 
 def test_signals_that_somebody_had_us_ignore_stay_ignored():

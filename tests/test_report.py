@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,8 +29,10 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def structlog_as_it_was() -> Iterator[None]:
+    handlers = logging.root.handlers[:]
     yield
     structlog.reset_defaults()
+    logging.basicConfig(handlers=handlers, force=True)
 
 
 def numbered(separator: str) -> str:
@@ -104,9 +107,17 @@ def test_log_lines_are_json_where_nobody_looks():
     assert line["timestamp"].endswith("Z")
 
 
+def test_what_libraries_log_goes_the_same_way():
+    stream = io.StringIO()
+    log.set_up(stream)
+    logging.getLogger("psycopg").warning("lost postgresql://u:%s@h/d", "hunter2")
+    logging.getLogger("psycopg").info("connected")
+    assert json.loads(stream.getvalue())["event"] == "lost postgresql://u:***@h/d"
+
+
 def test_quiet_keeps_warnings():
     stream = io.StringIO()
-    log.set_up(stream, log.logging.WARNING)
+    log.set_up(stream, logging.WARNING)
     logger = structlog.get_logger("test")
     logger.info("all is well")
     logger.warning("not quite")

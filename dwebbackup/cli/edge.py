@@ -24,6 +24,14 @@ STOP = threading.Event()
 """Set when we are asked to stop: ends the waits of threads that no exception reaches."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal asked us to stop.
+
+    A `KeyboardInterrupt`, since nobody takes that for a failure to carry on from, and psycopg ends its query. Of
+    a kind of its own, since Python ends itself by SIGINT, whatever our exit status, once it has seen a plain one.
+    """
+
+
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run *command*, and say what went wrong; gives the exit status."""
     _obey_signals()
@@ -33,7 +41,7 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     try:
         status = _invoke(command, arguments)
         sys.stdout.flush()
-    except Exception as error:  # noqa: BLE001  # this is where every error ends
+    except (Exception, Stopped) as error:  # noqa: BLE001  # this is where every error ends
         return _tell(_understood(error), arguments)
     return status
 
@@ -58,27 +66,23 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     """Raised in the main thread, wherever it is, so that everything is cleared away; a second one ends us."""
     STOP.set()
     signal.signal(number, signal.SIG_DFL)
-    raise _interrupted(f" by {signal.Signals(number).name}")
+    raise Stopped(signal.Signals(number).name)
 
 
-def _interrupted(how: str = "") -> Interrupted:
-    return Interrupted(
-        f"interrupted{how}",
-        "what was restorable still is; the same command, run again, goes on from what is stored",
-    )
-
-
-def _understood(error: Exception) -> Exception:
-    """Errors of click and of being stopped in our own terms."""
+def _understood(error: BaseException) -> BaseException:
+    """Errors of click, and of being stopped, in our own terms."""
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "dwebbackup"
         return WrongConfiguration(error.format_message(), f"`{path} --help` explains")
-    if STOP.is_set() and not isinstance(error, Interrupted):  # children got the signal, too, and failed first
-        return _interrupted()
+    if isinstance(error, Stopped) or STOP.is_set():  # children get the signal, too, and may fail first
+        return Interrupted(
+            f"interrupted by {error}" if isinstance(error, Stopped) else "interrupted",
+            "what was restorable still is; the same command, run again, goes on from what is stored",
+        )
     return error
 
 
-def _tell(error: Exception, arguments: Sequence[str]) -> int:
+def _tell(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, BrokenPipeError) and _nobody_reads():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
         return 1

@@ -37,6 +37,14 @@ def set_up(stream: TextIO, level: int = logging.INFO) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),
     )
+    logging.basicConfig(handlers=[_Forward()], level=max(level, logging.WARNING), force=True)
+
+
+class _Forward(logging.Handler):
+    """What libraries log goes the same way, and through the same redaction."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage())
 
 
 def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -205,7 +205,8 @@ INSERT INTO shop."order"
 SELECT md5('order ' || n)::uuid, CASE WHEN n % 8 <> 0 THEN nextval('shop.invoice_number') END,
        1 + pg_temp.often_low(n, 61, 4999),
        (ARRAY['sent', 'paid', 'returned', 'open'])[1 + pg_temp.often_low(n, 62, 4)],
-       jsonb_build_object('street', rtrim(pg_temp.prose(5000000 + n, 2), '.'), 'number', 1 + pg_temp.often_low(n, 63, 200),
+       jsonb_build_object('street', rtrim(pg_temp.prose(5000000 + n, 2), '.'),
+                          'number', 1 + pg_temp.often_low(n, 63, 200),
                           'city', (ARRAY['Porto', 'Łódź', 'Graz', 'Brno', 'Malmö', '京都'])[1 + pg_temp.pick(n, 64, 6)]),
        timestamptz '2022-02-01' + n * interval '2 hours 7 minutes'
 FROM generate_series(1, 10000) AS n;
@@ -248,7 +249,8 @@ CREATE MATERIALIZED VIEW board.popular AS
 CREATE UNIQUE INDEX ON board.popular (id);
 COMMENT ON MATERIALIZED VIEW board.popular IS 'Refreshed every night';
 
-UPDATE board.member SET avatar = lo_from_bytea((20000 + id)::oid, pg_temp.noise(id, 150000 + 10000 * id::integer)) WHERE id <= 3;
+UPDATE board.member SET avatar = lo_from_bytea((20000 + id)::oid, pg_temp.noise(id, 150000 + 10000 * id::integer))
+WHERE id <= 3;
 
 COMMIT;
 ANALYZE;

@@ -72,6 +72,7 @@ class Child:
             self.process.kill()
 
     def _close(self) -> None:
+        self._errors.close()
         for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 # It may have died with input unread; its exit status says why.

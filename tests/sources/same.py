@@ -85,11 +85,20 @@ def _nameless(heading: str, body: str, name: str) -> tuple[str, str]:
     return forms.sub("<database>", heading), forms.sub("<database>", body)
 
 
+# A database may set others, which show in its dump.
+_PRINTED_ALIKE = "-c quote_all_identifiers=off -c standard_conforming_strings=on -c timezone=UTC -c bytea_output=hex"
+
+
 def _dumped_schema(uri: str, encoding: str) -> str:
     """In the database's own encoding, since names of roles, which all databases share, may have no other."""
-    command = [str(_pg_dump()), "--schema-only", "--create", f"--encoding={encoding}", "-d", uri]
-    unaffected = os.environ | {"PGOPTIONS": "-c quote_all_identifiers=off"}  # which a database can set
-    dumped = subprocess.run(command, env=unaffected, capture_output=True, check=False, encoding="utf-8", errors="backslashreplace")  # fmt: skip
+    dumped = subprocess.run(
+        [_pg_dump(), "--schema-only", "--create", f"--encoding={encoding}", "-d", uri],
+        env=os.environ | {"PGOPTIONS": _PRINTED_ALIKE},
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        check=False,
+    )
     assert dumped.returncode == 0, dumped.stderr
     return dumped.stdout
 
@@ -149,7 +158,8 @@ class _Table(NamedTuple):
 _TABLES = r"""
 WITH moving AS (  -- partitioned by the hash of an enum: by numbers that differ from database to database
     SELECT partrelid FROM pg_partitioned_table AS p
-    WHERE partstrat = 'h' AND EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY (p.partclass) AND opcname = 'enum_ops')
+    WHERE partstrat = 'h'
+      AND EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY (p.partclass) AND opcname = 'enum_ops')
 )
 SELECT coalesce(
            (SELECT relid FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, depth)
@@ -218,8 +228,8 @@ def _rows(connection: Connection, table: _Table) -> Counter[bytes]:
 def _sequences(connection: Connection) -> dict[str, Any]:
     """What each would give next, and whether it gave anything yet."""
     listed = connection.execute(
-        "SELECT c.oid::regclass::text, nspname, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace"
-        " WHERE relkind = 'S' AND relpersistence <> 't'"
+        "SELECT c.oid::regclass::text, nspname, relname FROM pg_class AS c"
+        " JOIN pg_namespace AS n ON n.oid = relnamespace WHERE relkind = 'S' AND relpersistence <> 't'"
     ).fetchall()
     ask = sql.SQL("SELECT last_value, is_called FROM {}")
     return {
