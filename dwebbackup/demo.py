@@ -83,11 +83,12 @@ def tell(say: Say, stop: Event, *, keep: bool = False, postgres_bin: str = "") -
         owner = OwnerKey.generate()
         before = _first_life(story, owner)
         after = _second_life(story, owner.words)
-        differing = _compare(story, before, after)
+        different = differing(before, after)
+        _tell_comparison(story, before, different)
         say(f"\nAll of it took {duration(clock.monotonic() - began)}.")
         if keep:
             _leave_words(story, folder, owner)
-    return differing
+    return different
 
 
 def _first_life(story: Story, owner: OwnerKey) -> list[Part]:
@@ -99,7 +100,7 @@ def _first_life(story: Story, owner: OwnerKey) -> list[Part]:
         server.psql(f"CREATE DATABASE {DATABASE} TEMPLATE template0")
         fill_sample(server, DATABASE)
         whole = size(int(server.psql(f"SELECT pg_database_size('{DATABASE}')")))
-        say(f"   In it, a pin board that sells prints: {_figures(_parts(server))}, {whole}{clock_}")
+        say(f"   In it, a pin board that sells prints: {_figures(parts_of(server))}, {whole}{clock_}")
         _show_words(story, owner)
         writer = owner.writer(1).line
         say(f"\n3. A first backup, into {story.store}")
@@ -109,7 +110,7 @@ def _first_life(story: Story, owner: OwnerKey) -> list[Part]:
         second = _back_up(story, server, writer)
         share = 100 * second.bytes_stored / first.bytes_stored
         say(f"   That is {share:.1f}% of the first: what was there already is not stored again.")
-        parts = _parts(server)
+        parts = parts_of(server)
         server.kill()
     say("\n5. The lease ends: the server is killed, and its disk is wiped.")
     return parts
@@ -128,7 +129,7 @@ def _second_life(story: Story, words: str) -> list[Part]:
         done = restore.restore(newest, found, assemble.target(config), options)
         tables, rows = count(done.restored.tables, "table"), count(done.restored.rows, "row")
         story.say(f"   backup {found.ref.id} is restored: {tables}, {rows} ({duration(done.seconds)})")
-        return _parts(server)
+        return parts_of(server)
 
 
 def _show_words(story: Story, owner: OwnerKey) -> None:
@@ -153,7 +154,7 @@ def _back_up(story: Story, server: ScratchPostgres, line: str) -> backup.Done:
     return done
 
 
-def _parts(server: ScratchPostgres) -> list[Part]:
+def parts_of(server: ScratchPostgres) -> list[Part]:
     """What is in the database. The checksum adds up a hash of every row, so their order does not matter."""
     parts = [line.split("|") for line in server.psql(PARTS, DATABASE).splitlines()]
     sums = " UNION ALL ".join(
@@ -172,13 +173,16 @@ def _figures(parts: Sequence[Part]) -> str:
     return f"{count(len(tables), 'table')}, {count(sum(table.rows for table in tables), 'row')}"
 
 
-def _compare(story: Story, before: Sequence[Part], after: Sequence[Part]) -> list[str]:
-    differing = sorted({part.name for part in set(before) ^ set(after)})
+def differing(before: Sequence[Part], after: Sequence[Part]) -> list[str]:
+    """The names of what is not in both alike."""
+    return sorted({part.name for part in set(before) ^ set(after)})
+
+
+def _tell_comparison(story: Story, before: Sequence[Part], different: Sequence[str]) -> None:
     story.say("\n7. Compared, table by table: how many rows, and a checksum over all of them")
     for part in before:
-        verdict = "DIFFERS" if part.name in differing else "equal"
+        verdict = "DIFFERS" if part.name in different else "equal"
         story.say(f"   {part.name:<28} {part.rows:>8,} rows  {verdict}")
-    return differing
 
 
 def _leave_words(story: Story, folder: str, owner: OwnerKey) -> None:

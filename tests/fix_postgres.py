@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sources.nasty import fill_nasty, with_extension
 
 from dwebbackup.scratch.postgres import Binaries, ScratchPostgres, find_postgres
+from sources.nasty import fill_nasty, with_extension
 
 # Empty clusters, kept between sessions so that a server starts in a third of the time.
 CACHE = Path(__file__).parents[1] / ".cache" / "postgres"
@@ -93,10 +92,9 @@ def free_name(server: ScratchPostgres, name: str = "") -> Iterator[Database]:
 def pg_binaries() -> Iterator[Binaries]:
     """The machine's PostgreSQL, whose servers know the test extension as well. A missing one fails the test."""
     found = find_postgres(os.environ.get("DWEBBACKUP_POSTGRES_BIN", ""))
-    with tempfile.TemporaryDirectory(prefix="dwebbackup-pg-programs-") as folder:
-        os.chmod(folder, 0o755)
-        with ScratchPostgres(found, template=_template(found, "source")) as server:
-            binaries = with_extension(server, Path(folder))
+    with ScratchPostgres(found, template=_template(found, "source")) as server:
+        binaries = with_extension(server, server.folder / "programs")  # so they go with it, however we end
+        server.stop()
         yield binaries
 
 

@@ -18,6 +18,7 @@ from dwebbackup.ports import StoreTraits
 from faulty import Fault, Faulty, MemoryStore
 from shelf import OWNER, STRANGER, Shelf, stream_of
 
+
 def with_writers(*numbers: int, owner=OWNER) -> MemoryStore:
     """A store in which these writers made a backup each."""
     store = MemoryStore()
@@ -33,7 +34,9 @@ def numbers(key: Key, store) -> list[int]:
 # --- the owner ---
 
 
-@pytest.mark.parametrize("writers", [(1,), (1, 2, 3), (GAP,), (2, 2 + GAP), (1, 1 + GAP, 1 + 2 * GAP), tuple(range(1, 9))])
+@pytest.mark.parametrize(
+    "writers", [(1,), (1, 2, 3), (GAP,), (2, 2 + GAP), (1, 1 + GAP, 1 + 2 * GAP), tuple(range(1, 9))]
+)
 def test_an_owner_finds_every_writer_and_looks_past_gaps(writers):
     assert numbers(OWNER, with_writers(*writers)) == list(writers)
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty import Call, Fault, Faulty, Killed, MemoryStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dwebbackup import age, backup, checkpoint, chunking, restore, reuse, storing
+from dwebbackup.catalog import Backup
+from dwebbackup.errors import (
+    BackupFailed,
+    DatabaseRefused,
+    DwebbackupError,
+    KeyForbids,
+    NoSuchBackup,
+    ObjectMissing,
+    StoreUnreachable,
+    TargetNotEmpty,
+)
+from dwebbackup.manifest import Index, PackEntry
+from faulty import Call, Fault, Faulty, Killed, MemoryStore
 from synthetic import (
     AVERAGE,
     OWNER,
@@ -30,20 +43,6 @@ from synthetic import (
     restored,
     small_pieces,
 )
-
-from dwebbackup import access, age, backup, checkpoint, chunking, compression, restore, reuse, storing
-from dwebbackup.catalog import Backup
-from dwebbackup.errors import (
-    BackupFailed,
-    DatabaseRefused,
-    DwebbackupError,
-    KeyForbids,
-    NoSuchBackup,
-    ObjectMissing,
-    StoreUnreachable,
-    TargetNotEmpty,
-)
-from dwebbackup.manifest import Index, PackEntry
 
 pytest_plugins = ["fix_age"]
 
@@ -260,7 +259,7 @@ def test_many_indexes_are_merged_and_everything_still_restores(small, store):
 def test_a_merge_leaves_out_the_packs_that_nothing_uses_any_more(small, store):
     small.setattr(backup, "MOST", 3)
     for number in range(3):
-        back_up(store, {"kept": noise(2000), **{f"{number}": noise(60_000, number)}})
+        back_up(store, {"kept": noise(2000), f"{number}": noise(60_000, number)})
     sizes = [
         len(packs(store, back_up(store, {"kept": noise(2000), **{f"{n}": noise(2000, 10 + n) for n in range(count)}})))
         for count in range(1, 5)

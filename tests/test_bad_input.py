@@ -7,6 +7,14 @@ from array import array
 from collections.abc import Callable, Iterator
 
 import pytest
+
+from dwebbackup import access, age, backup, clock, manifest, records, restore, verify
+from dwebbackup.catalog import Backup
+from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
+from dwebbackup.keys import Key, OwnerKey, WriterKey
+from dwebbackup.manifest import Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, index_path
+from dwebbackup.ports import Quiet
+from dwebbackup.records import Signer
 from faulty import MemoryStore, flipped
 from synthetic import (
     OWNER,
@@ -23,14 +31,6 @@ from synthetic import (
     restored,
     small_pieces,
 )
-
-from dwebbackup import access, age, backup, clock, manifest, records, restore, verify
-from dwebbackup.catalog import Backup
-from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
-from dwebbackup.keys import Key, OwnerKey, WriterKey
-from dwebbackup.manifest import Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, index_path
-from dwebbackup.ports import Quiet
-from dwebbackup.records import Signer
 
 OTHERS = OwnerKey(bytes(range(1, 33)))
 

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+
+from dwebbackup import access, backup, checkpoint, restore, verify
+from dwebbackup.errors import DwebbackupError, NoSuchBackup
+from dwebbackup.ports import Quiet, Store
 from faulty import Call, Fault, Faulty, Killed, MemoryStore
 from synthetic import (
     OWNER,
@@ -23,10 +27,6 @@ from synthetic import (
     restored,
     small_pieces,
 )
-
-from dwebbackup import access, backup, checkpoint, restore, verify
-from dwebbackup.errors import DwebbackupError, NoSuchBackup
-from dwebbackup.ports import Quiet, Store
 
 WIDE = os.environ.get("DWEBBACKUP_TEST_WIDE") == "1"
 SEED = os.environ.get("DWEBBACKUP_TEST_SEED") or str(random.SystemRandom().randrange(10**6))

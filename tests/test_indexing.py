@@ -46,7 +46,10 @@ def catalogs(draw) -> tuple[list[Index], list[tuple[int, ...]]]:
     rows = [(number, row) for number, index in enumerate(indexes) for row in range(index.rows)]
     positions = st.lists(st.integers(0, max(0, len(rows) - 1)), max_size=8)
     streams = draw(st.lists(positions, max_size=4)) if rows else [[]]
-    return indexes, [runs_through([rows[at] for start in starts for at in range(start, min(start + 5, len(rows)))]) for starts in streams]
+    return indexes, [
+        runs_through([rows[at] for start in starts for at in range(start, min(start + 5, len(rows)))])
+        for starts in streams
+    ]
 
 
 def runs_through(places: Sequence[tuple[int, int]]) -> tuple[int, ...]:
@@ -58,7 +61,9 @@ def runs_through(places: Sequence[tuple[int, int]]) -> tuple[int, ...]:
 
 def chunks_of(runs: Sequence[int], indexes: Sequence[Index]) -> Chunks:
     """The names of a stream's chunks, and the pack each is in: what merging may not change."""
-    rows = [[pack.sha256.encode() + pack.name(row) for pack in index.packs for row in range(len(pack))] for index in indexes]
+    rows = [
+        [pack.sha256.encode() + pack.name(row) for pack in index.packs for row in range(len(pack))] for index in indexes
+    ]
     spans = expand(runs, [index.rows for index in indexes])
     return [rows[index][first + at] for index, first, count in spans for at in range(count)]
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from faulty import Call, Fault, Faulty
-from synthetic import Contents, SyntheticSource, back_up, errors, names, noise, restored, small_pieces
 
 from dwebbackup import checkpoint
 from dwebbackup.errors import DwebbackupError, Interrupted, StoreUnreachable
 from dwebbackup.ports import Store
 from dwebbackup.stores import Refused
 from dwebbackup.stores.local import LocalStore
+from faulty import Call, Fault, Faulty
+from synthetic import Contents, SyntheticSource, back_up, errors, names, noise, restored, small_pieces
 
 WIDE = os.environ.get("DWEBBACKUP_TEST_WIDE") == "1"
 SEED = os.environ.get("DWEBBACKUP_TEST_SEED") or str(random.SystemRandom().randrange(10**6))

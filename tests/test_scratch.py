@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from fix_postgres import Database, new_database
 
 from dwebbackup.errors import DatabaseRefused, ToolMissing
 from dwebbackup.scratch import programs
 from dwebbackup.scratch.postgres import Binaries, ScratchPostgres, find_postgres, install_postgres
 from dwebbackup.scratch.sample import fill_sample
+from fix_postgres import Database, new_database
 
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "psql", "pg_dump", "pg_restore")
 

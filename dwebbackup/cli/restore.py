@@ -54,7 +54,6 @@ def command(
     key = key_of(config)
     place = assemble.target(config)
     opened, found = find(open_store(key, assemble.store(config, STOP)), Wanted(backup, as_of, at_least))
-    opened.require_rows()
     if late := overdue(found.manifest):
         session.warn([f"backup {found.ref.id} is {late}"])
     with session.progress() as progress:

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from fix_postgres import Database, free_name, new_database
 
 from dwebbackup.scratch.postgres import ScratchPostgres
+from fix_postgres import Database, free_name, new_database
 from sources.nasty import ENCODINGS, encoding_options, fill_encoded, make_roles, other_session
 from sources.same import differences
 

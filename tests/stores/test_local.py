@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from contracts.store import StoreContract, digest, names, noise
 
 import dwebbackup
+from contracts.store import StoreContract, digest, names, noise
 from dwebbackup.errors import ObjectMissing, StoreUnreachable
 from dwebbackup.stores import Refused, local
 from dwebbackup.stores.local import MARKER, LocalStore

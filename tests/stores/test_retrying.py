@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from contracts.store import StoreContract, names
-from faulty import Call, Fault, Faulty, Killed, MemoryStore, Plan, dead_from, flipped
 from structlog.testing import capture_logs
 
+from contracts.store import StoreContract, names
 from dwebbackup.errors import Interrupted, ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Store
 from dwebbackup.stores import Refused
 from dwebbackup.stores.retrying import Retrying
+from faulty import Call, Fault, Faulty, Killed, MemoryStore, Plan, dead_from, flipped
 
 
 class Clock:

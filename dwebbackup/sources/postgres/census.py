@@ -221,7 +221,7 @@ def _database_properties(connection: Connection) -> dict[str, Any]:
         """SELECT o.rolname::text, d.datconnlimit, pg_catalog.shobj_description(d.oid, 'pg_database'),
             d.datacl IS NULL,
             coalesce((SELECT json_agg(json_build_array(coalesce(g.rolname::text, ''), a.privilege_type, a.is_grantable)
-              ORDER BY g.rolname, a.privilege_type) FROM pg_catalog.aclexplode(d.datacl) a
+              ORDER BY a.ordinality) FROM pg_catalog.aclexplode(d.datacl) WITH ORDINALITY a
               LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantee), '[]')
         FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles o ON o.oid = d.datdba
         WHERE d.datname = current_database()""",
@@ -245,7 +245,7 @@ def _roles(connection: Connection) -> list[dict[str, Any]]:
         f"""SELECT r.rolname::text, role.owns, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
             rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil::text, {verifier}
             FROM ({ROLES}) AS role JOIN pg_catalog.{catalog} r ON r.oid = role.oid
-            WHERE r.rolname !~ '^pg_' ORDER BY 1""",  # noqa: S608
+            WHERE r.rolname !~ '^pg_' ORDER BY r.oid""",  # noqa: S608
     )
     return [dict(zip((*names, "limit", "until", "verifier"), row, strict=True)) for row in rows]
 

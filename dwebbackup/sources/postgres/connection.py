@@ -53,10 +53,10 @@ class Server:
             self.parameters: dict[str, str] = {
                 key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None
             }
-        except psycopg.ProgrammingError as error:
+        except psycopg.ProgrammingError:  # its text may quote the password
             raise WrongConfiguration(
-                f"this is not an address of a PostgreSQL database: {str(error).strip()}",
-                "it looks like postgresql://user@host:5432/database",
+                "this is not an address of a PostgreSQL database that libpq takes",
+                "it looks like postgresql://user@host:5432/database; a password in it is percent-encoded",
             ) from None
 
     @property

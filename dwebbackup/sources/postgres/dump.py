@@ -12,8 +12,8 @@ from dwebbackup.manifest import SourceFacts, StreamSpec
 from dwebbackup.ports import ByteStream, Dump
 from dwebbackup.sources.postgres import census
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
-from dwebbackup.sources.postgres.psql import LOCK_TIMEOUT, Psql
-from dwebbackup.sources.postgres.snapshot import open_snapshot
+from dwebbackup.sources.postgres.psql import JOIN_TIMEOUT, Psql
+from dwebbackup.sources.postgres.snapshot import open_snapshot, schema_session
 from dwebbackup.sources.postgres.tools import Tools, choose
 from dwebbackup.sources.process import Child, Children
 
@@ -58,7 +58,7 @@ class PostgresDump:
         self._version = connection.info.server_version
         self._environment = server.environment(connection)
         self._target = server.conninfo(server.database)
-        self._snapshot = open_snapshot(connection, self._start_psql, jobs)
+        self._snapshot = open_snapshot(connection, self._start_psql, self._start_schema, jobs)
         self._waiting = list(self._snapshot.readers)
         self._clock = clock.monotonic()
         self._database = census.database(connection)
@@ -111,6 +111,9 @@ class PostgresDump:
         return KeptStream(self._kept[spec.kind])
 
     def open_schema(self) -> ByteStream:
+        return SchemaStream(self._snapshot.schema)
+
+    def _start_schema(self, snapshot: str) -> Child:
         """`pg_dump` of everything but rows.
 
         By sections rather than `--exclude-table-data='*'`, which would also leave out the refresh of materialized
@@ -122,13 +125,13 @@ class PostgresDump:
             "--compress=0",
             "--section=pre-data",
             "--section=post-data",
-            f"--snapshot={self._snapshot.name}",
-            f"--lock-wait-timeout={LOCK_TIMEOUT * 1000}",
+            f"--snapshot={snapshot}",
+            f"--lock-wait-timeout={JOIN_TIMEOUT * 1000}",
             "--no-password",
             f"--dbname={self._target}",
         ]
-        child = self._children.add(Child(command, self._environment))
-        return SchemaStream(child)
+        environment = self._environment | {"PGAPPNAME": schema_session(snapshot)}
+        return self._children.add(Child(command, environment))
 
     def abort(self) -> None:
         self._children.kill()

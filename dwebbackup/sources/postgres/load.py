@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from dwebbackup.errors import Damaged
+from dwebbackup.errors import Damaged, DatabaseRefused
 from dwebbackup.manifest import SourceFacts, StreamRecord
 from dwebbackup.ports import StreamReader
 from dwebbackup.sources.postgres.connection import (
@@ -145,8 +145,11 @@ def load_large_objects(connection: Connection, facts: SourceFacts, chunks: Itera
         )
 
 
-def analyze(server: Server, database: str, jobs: int) -> None:
-    """Statistics for every table, the largest first: without them the first queries plan blindly."""
+def analyze(server: Server, database: str, jobs: int) -> tuple[str, ...]:
+    """Statistics for every table, the largest first: without them the first queries plan blindly.
+
+    A table that cannot be analyzed (one with a foreign table below it, whose server is away) is a note.
+    """
     with server.connect(database) as connection:
         tables = execute(
             connection,
@@ -160,6 +163,7 @@ def analyze(server: Server, database: str, jobs: int) -> None:
     for schema, name in tables:
         todo.put(identifier(schema, name))
     stop = threading.Event()
+    notes: list[str] = []
 
     def work() -> None:
         with server.connect(database) as connection:
@@ -168,6 +172,12 @@ def analyze(server: Server, database: str, jobs: int) -> None:
                     table = todo.get_nowait()
                 except queue.Empty:
                     return
-                execute(connection, f"ANALYZE {table}")
+                try:
+                    execute(connection, f"ANALYZE {table}")
+                except DatabaseRefused as error:
+                    if connection.closed:
+                        raise
+                    notes.append(f"no statistics for {table}: {error}")
 
     in_parallel(work, min(jobs, max(1, len(tables))), stop)
+    return tuple(notes)

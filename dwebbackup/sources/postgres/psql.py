@@ -19,7 +19,9 @@ _MARKER = re.compile(rb"\n(\\\. (\d+)\n)\Z")
 _MARKER_BEGUN = re.compile(rb"\n(\\(?:\.(?: \d*)?)?)\Z")
 _READY = "ready"
 LOCK_TIMEOUT = 30
-"""Seconds a reader waits for a table's lock."""
+"""Seconds to wait for a table's lock."""
+JOIN_TIMEOUT = 3
+"""The same where we hold one already: only somebody who waits for us can be in the way, so patience is no use."""
 _LONGEST = 32
 """Bytes of a marker and the line end before it, at most."""
 
@@ -44,7 +46,7 @@ class Psql:
         self._output = self._child.process.stdout.fileno()
         self._send(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
-            f"SET TRANSACTION SNAPSHOT '{snapshot}';\nSET LOCAL lock_timeout = '{LOCK_TIMEOUT}s';\n{first}"
+            f"SET TRANSACTION SNAPSHOT '{snapshot}';\nSET LOCAL lock_timeout = '{JOIN_TIMEOUT}s';\n{first}"
             f"{settings_sql(version, {'lock_timeout': f'{LOCK_TIMEOUT}s'})}\\o /dev/null\n\\echo {_READY}\n"
         )
         self._is_ready = False

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import select
+import termios
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,40 +16,51 @@ from dwebbackup.errors import DatabaseRefused
 from dwebbackup.sources.postgres import census
 from dwebbackup.sources.postgres.connection import Connection, execute, identifier, settings_sql
 from dwebbackup.sources.postgres.psql import LOCK_TIMEOUT, Psql
+from dwebbackup.sources.process import Child
 
 ROUNDS = 10
 
 AT_ONCE = 500
 """Tables a LOCK statement names."""
 
-_PASSING = (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject)
+_PASSING = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidSchemaName,
+)
 
 StartReader = Callable[[str, str], Psql]
 """Starts a psql, given the snapshot's name and statements to run first."""
 
+StartSchema = Callable[[str], Child]
+"""Starts `pg_dump` of the schema, given the snapshot's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An exported snapshot, and the readers that already joined it."""
+    """An exported snapshot, and those who already joined it."""
 
     name: str
     taken: float
     readers: tuple[Psql, ...]
+    schema: Child
 
 
-def open_snapshot(connection: Connection, start: StartReader, readers: int) -> Snapshot:
+def open_snapshot(connection: Connection, start: StartReader, start_schema: StartSchema, readers: int) -> Snapshot:
     """Lock every table, export the snapshot, and let the readers lock and join.
 
     `LOCK TABLE` takes no snapshot, so what the snapshot then shows cannot be truncated, rewritten or dropped
     any more; with the snapshot first, a table truncated before its COPY would read as empty, without an error.
-    A table that is new in the snapshot was not locked: then once more. The readers lock as well, at once:
-    otherwise an ALTER that waits for us would make their COPY wait for it, for ever.
+    A table that is new in the snapshot was not locked: then once more. The readers lock as well, at once, and so
+    does `pg_dump`: otherwise an ALTER that waits for us would make them wait for it, for ever.
     Raises `DatabaseRefused`.
     """
     doubt = ""
     for _ in range(ROUNDS):
         try:
-            return _try(connection, start, readers)
+            return _try(connection, start, start_schema, readers)
         except _Again as again:
             doubt = str(again)
             execute(connection, "ROLLBACK")
@@ -60,7 +75,7 @@ class _Again(Exception):  # not an error: a reason for another round
     pass
 
 
-def _try(connection: Connection, start: StartReader, readers: int) -> Snapshot:
+def _try(connection: Connection, start: StartReader, start_schema: StartSchema, readers: int) -> Snapshot:
     wanted = census.lockable(connection)
     execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     for statement in settings_sql(connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}).splitlines():
@@ -79,7 +94,17 @@ def _try(connection: Connection, start: StartReader, readers: int) -> Snapshot:
         raise _Again("tables were made, dropped or renamed meanwhile")
     enough = _locks(connection) > (readers + 2) * len(wanted)
     first = "".join(f"{statement};\n" for statement in statements) if enough else ""
-    return Snapshot(name, taken, _join(start, name, first, readers))
+    schema = start_schema(name)
+    joined: tuple[Psql, ...] = ()
+    try:
+        joined = _join(start, name, first, readers)
+        _let_lock(connection, schema, name, [oid for oid, _, _ in wanted])
+    except BaseException:
+        schema.end()
+        for psql in joined:
+            psql.end()
+        raise
+    return Snapshot(name, taken, joined, schema)
 
 
 def _join(start: StartReader, name: str, first: str, readers: int) -> tuple[Psql, ...]:
@@ -94,6 +119,32 @@ def _join(start: StartReader, name: str, first: str, readers: int) -> tuple[Psql
             raise _Again("another session came in between with a strong lock") from error
         raise
     return tuple(started)
+
+
+def schema_session(snapshot: str) -> str:
+    """What the session of `pg_dump` is called."""
+    return f"dwebbackup schema {snapshot}"
+
+
+def _let_lock(connection: Connection, schema: Child, snapshot: str, tables: Sequence[int]) -> None:
+    """Until `pg_dump` has its locks: it holds as many as there are tables, or prints, which it does at the end."""
+    query = """SELECT count(DISTINCT l.relation) FROM pg_catalog.pg_locks l
+        JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+        WHERE a.application_name = %s AND l.granted AND l.relation = ANY(%s)"""
+    assert schema.process.stdout
+    output = schema.process.stdout.fileno()
+    while not select.select([output], [], [], 0.01)[0]:
+        if execute(connection, query, (schema_session(snapshot), list(tables)))[0][0] == len(tables):
+            return
+    if not _waiting(output) and schema.process.wait() and "LOCK TABLE" in schema.errors():
+        raise _Again("another session came in between with a strong lock")
+
+
+def _waiting(pipe: int) -> int:
+    """How many bytes can be read; 0 at the end."""
+    size = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return size[0]
 
 
 def lock_statements(tables: Sequence[tuple[int, str, str]]) -> list[str]:

@@ -74,7 +74,7 @@ class PostgresTarget:
             notes = self._make_roles(connection, plan)
             stack.enter_context(swap.vacated(connection, self._server, plan.place))
             name = stack.enter_context(swap.temporary_database(connection, plan.place, source.facts))
-            self._fill(name, source, read, plan, options)
+            notes += self._fill(name, source, read, plan, options)
             notes += properties.apply(connection, name, plan.properties) if plan.owners else ()
             notes += swap.take_place(connection, plan.place)
         return Restored(self.url, len(_tables(source)), _rows(source), (*source.facts.notes, *notes))
@@ -118,7 +118,10 @@ class PostgresTarget:
             return (f"restored without owners and rights: this role may not act for all of {names}",)
         return properties.create_roles(connection, plan.properties, plan.missing)
 
-    def _fill(self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions) -> None:
+    def _fill(
+        self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions
+    ) -> tuple[str, ...]:
+        """What the user should know."""
         server = self._server
         with server.connect(name) as connection:
             environment = server.environment(connection, name)
@@ -134,7 +137,7 @@ class PostgresTarget:
             schema.restore_section(
                 plan.tools, archive, "post-data", conninfo, environment, jobs=options.jobs, owners=plan.owners
             )
-        load.analyze(server, name, options.jobs)
+        return load.analyze(server, name, options.jobs)
 
 
 def _about_roles(plan: _Plan) -> Iterator[str]:
