@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from dwebbackup.errors import Damaged, KeyForbids, WrongConfiguration
-from dwebbackup.keys import from_bech32, hkdf, to_bech32, x25519_public
+from dwebbackup.primitives import from_bech32, hkdf, to_bech32, x25519_public
 
 _VERSION = b"age-encryption.org/v1\n"
 _CHUNK = 64 * 1024

@@ -7,32 +7,46 @@ import threading
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from dwebbackup.config import Config, SourceConfig
+from dwebbackup.config import Config, SourceConfig, StoreConfig
 from dwebbackup.errors import WrongConfiguration
-from dwebbackup.keys import from_bech32
 from dwebbackup.ports import Source, Store, Target
+from dwebbackup.primitives import from_bech32
 from dwebbackup.sources.postgres import PostgresSource, PostgresTarget
+from dwebbackup.stores import Place
 from dwebbackup.stores.local import MARKER, LocalStore
 from dwebbackup.stores.retrying import Retrying
+from dwebbackup.stores.s3_address import AccessKey, Address
 
 POSTGRES = ("postgresql", "postgres")
+STORES = ("file", "s3")
+
+UPLOADS = 4
+"""Packs put at once into a store that is far away; a disk gains nothing from more than one."""
 
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, for reading. *stop* ends its waits. Raises `WrongConfiguration` unless there is exactly one."""
-    return Retrying(_local(config), stop=stop)
+    return Retrying(_place(_only_store(config)), stop=stop)
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
-    local = _local(config)
-    local.prepare()
-    return Retrying(local, stop=stop)
+    retrying = Retrying(_place(_only_store(config)), stop=stop)
+    retrying.prepare()
+    return retrying
 
 
 def has_begun(config: Config) -> bool:
-    """Whether there is a store that somebody ever wrote to. Where nothing is, nobody has backups yet."""
-    return bool(config.stores) and os.path.exists(os.path.join(_folder(config), MARKER))
+    """False where there is no store yet, and so nobody has backups. Whether a bucket has any, only it can tell."""
+    if not config.stores:
+        return False
+    only = _only_store(config)
+    return only.kind != "file" or os.path.exists(os.path.join(_folder(only.url), MARKER))
+
+
+def uploads(config: Config) -> int:
+    """How many packs to put at once."""
+    return 1 if _only_store(config).kind == "file" else UPLOADS
 
 
 def sources(config: Config) -> list[Source]:
@@ -64,12 +78,7 @@ def _source(source: SourceConfig, config: Config) -> Source:
     return PostgresSource(source.url, source.name, config.jobs, config.postgres_bin or None)
 
 
-def _local(config: Config) -> LocalStore:
-    folder = _folder(config)
-    return LocalStore(folder, config.stores[0].name or "local")
-
-
-def _folder(config: Config) -> str:
+def _only_store(config: Config) -> StoreConfig:
     if not config.stores:
         raise WrongConfiguration(
             "no store is configured", "set DWEBBACKUP_STORE=file:///the/whole/path, or use --store"
@@ -78,8 +87,24 @@ def _folder(config: Config) -> str:
         raise WrongConfiguration(
             f"this version keeps backups in exactly one store, and {len(config.stores)} are configured"
         )
-    url = config.stores[0].url
-    _require_scheme("store", url, ("file",))
+    only = config.stores[0]
+    _require_scheme("store", only.url, STORES)
+    return only
+
+
+def _place(store: StoreConfig) -> Place:
+    return _bucket(store) if store.kind == "s3" else LocalStore(_folder(store.url), store.called)
+
+
+def _bucket(store: StoreConfig) -> Place:
+    from dwebbackup.stores.s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.3 s that a folder need not wait for
+
+    secrets = store.secrets
+    key = AccessKey(secrets.access_key_id, secrets.secret_access_key, secrets.session_token) if secrets else None
+    return S3Store(Address.from_url(store.url), store.called, key)
+
+
+def _folder(url: str) -> str:
     parts = urlsplit(url)
     folder = os.fsdecode(unquote_to_bytes(parts.path))
     if parts.netloc not in ("", "localhost") or not folder.strip("/"):
@@ -92,7 +117,8 @@ def _require_scheme(what: str, url: str, known: Sequence[str]) -> None:
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme.lower() not in known:
         said = f"{what} is of a kind that this version does not know: {scheme}://"
-        raise WrongConfiguration(said if scheme else f"{what} is not a URL", f"it knows {known[0]}://")
+        hint = "it knows " + ", ".join(f"{each}://" for each in known)
+        raise WrongConfiguration(said if scheme else f"{what} is not a URL", hint)
 
 
 def _recipient(text: str) -> bytes:

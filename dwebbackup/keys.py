@@ -17,97 +17,32 @@ Labels that end in `-pq` are reserved for hybrid post-quantum keys.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import os
 import re
-import shlex
 import struct
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TypeAlias
 
-from bech32 import CHARSET, bech32_encode, bech32_verify_checksum, convertbits
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from mnemonic import Mnemonic
-
 from dwebbackup.errors import Damaged, WrongConfiguration
+from dwebbackup.primitives import (
+    damaged,
+    ed25519_public,
+    from_bech32,
+    hkdf,
+    sign,
+    to_bech32,
+    verify,
+    x25519_public,
+)
+from dwebbackup.words import KEY_HINT, entropy_of, split_words, word_list
 
 _SALT = b"dwebbackup/1"
-_WORDS = 24
 _LINE_VERSION = 1
 _LINE_HEAD = struct.Struct(">BI")  # version, writer number
 _RETIREMENT = struct.Struct(">IQ32s64s")  # number, sequence, digest of the manifest, signature
 _RETIRE_LABEL = b"dwebbackup/retire/1\0"
-_KEY_HINT = "A key is 24 words, or one line that begins with dwbw1 (writer) or dwbr1 (reader)."
-
-
-# --- what keys are made of, and made into ---
-
-
-def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """32 bytes of HKDF-SHA256 (RFC 5869)."""
-    return HKDF(SHA256(), 32, salt, info).derive(secret)
-
-
-def x25519_public(secret: bytes) -> bytes:
-    """The public half of an X25519 secret (RFC 7748), 32 bytes each."""
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-
-
-def ed25519_public(seed: bytes) -> bytes:
-    """The key that verifies what *seed* signs (RFC 8032), 32 bytes each."""
-    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-
-
-def sign(seed: bytes, label: bytes, data: bytes) -> bytes:
-    """An Ed25519 signature, 64 bytes, over *label* and *data*.
-
-    The label says what kind of thing is signed, and ends with a zero byte that stands nowhere else in it:
-    so a signature for one kind is never one for another.
-    """
-    return Ed25519PrivateKey.from_private_bytes(seed).sign(label + data)
-
-
-def verify(public: bytes, label: bytes, data: bytes, signature: bytes) -> bool:
-    """Whether `sign` made *signature* with the seed of *public*. Malformed keys and signatures are a no."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, label + data)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def to_bech32(prefix: str, payload: bytes) -> str:
-    """Lower-case Bech32 (BIP173, without its limit of 90 characters, as age uses it)."""
-    values = convertbits(payload, 8, 5)
-    assert values is not None  # only values above 255 have no answer
-    return bech32_encode(prefix, values)
-
-
-def from_bech32(text: str) -> tuple[str, bytes]:
-    """Prefix (lower case) and payload of Bech32 text, which is wholly lower or wholly upper case.
-
-    Raises `WrongConfiguration`, without the text, which may be a secret. `bech32_decode` of the package
-    is not used, because BIP173 lets it refuse more than 90 characters.
-    """
-    lower = text.lower()
-    prefix, _, data = lower.rpartition("1")
-    values = [CHARSET.find(character) for character in data]
-    intact = (
-        text.isascii() and text in (lower, text.upper()) and -1 not in values and bech32_verify_checksum(prefix, values)
-    )
-    payload = convertbits(values[:-6], 5, 8, pad=False) if intact else None  # six are the checksum
-    if payload is None:
-        raise _damaged()
-    return prefix, bytes(payload)
 
 
 # --- the three keys ---
@@ -129,12 +64,12 @@ class OwnerKey:
     @classmethod
     def from_words(cls, text: str) -> OwnerKey:
         """The inverse of `words`, as people paste them. Raises `WrongConfiguration`, as `parse_key` does."""
-        return cls(_entropy(_split_words(text)))
+        return cls(entropy_of(split_words(text)))
 
     @property
     def words(self) -> str:
         """24 lower-case English words with spaces between them (BIP39)."""
-        return _word_list().to_mnemonic(self.entropy)
+        return word_list().to_mnemonic(self.entropy)
 
     @property
     def identity(self) -> bytes:
@@ -357,19 +292,12 @@ def parse_key(text: str) -> Key:
     """
     line = "".join(text.split())
     if not line:
-        raise WrongConfiguration("the key is empty", _KEY_HINT)
+        raise WrongConfiguration("the key is empty", KEY_HINT)
     if line.lower().startswith("age-secret-key-"):
-        raise WrongConfiguration("this is an age identity, which is only one of an owner's keys", _KEY_HINT)
+        raise WrongConfiguration("this is an age identity, which is only one of an owner's keys", KEY_HINT)
     if re.match(r"dwb[a-z]1", line.lower()):
         return _parse_line(line)
     return OwnerKey.from_words(text)
-
-
-def _damaged() -> WrongConfiguration:
-    return WrongConfiguration(
-        "this key is damaged: its checksum does not hold",
-        "A character of it was changed or lost, or it was cut off: copy it again, whole.",
-    )
 
 
 def _to_line(prefix: str, number: int, *parts: bytes) -> str:
@@ -386,7 +314,7 @@ def _parse_line(line: str) -> WriterKey | ReaderKey:
         )
     body, check = payload[:-4], payload[-4:]
     if not hmac.compare_digest(check, _check(body)):
-        raise _damaged()
+        raise damaged()
     return _writer_from(body) if prefix == "dwbw" else _reader_from(body)
 
 
@@ -397,7 +325,7 @@ def _check(body: bytes) -> bytes:
 def _writer_from(body: bytes) -> WriterKey:
     number, (sign_seed, registry, ipns, chunks, catalog, owner, reader), rest = _cut(body, 7)
     if rest and len(rest) != _RETIREMENT.size:
-        raise _damaged()
+        raise damaged()
     retired = Retirement.from_bytes(rest) if rest else None
     return WriterKey(number, sign_seed, registry, ipns, chunks, catalog, owner, reader, retired)
 
@@ -405,7 +333,7 @@ def _writer_from(body: bytes) -> WriterKey:
 def _reader_from(body: bytes) -> ReaderKey:
     number, parts, rest = _cut(body, 3)
     if rest:
-        raise _damaged()
+        raise damaged()
     return ReaderKey(number, *parts)
 
 
@@ -413,124 +341,6 @@ def _cut(body: bytes, count: int) -> tuple[int, list[bytes], bytes]:
     """The writer's number, *count* parts of 32 bytes, and whatever comes after them."""
     end = _LINE_HEAD.size + 32 * count
     if len(body) < end:
-        raise _damaged()
+        raise damaged()
     _, number = _LINE_HEAD.unpack_from(body)
     return number, [body[at : at + 32] for at in range(_LINE_HEAD.size, end, 32)], body[end:]
-
-
-# --- words ---
-
-
-@functools.cache
-def _word_list() -> Mnemonic:
-    return Mnemonic("english")
-
-
-def _split_words(text: str) -> list[str]:
-    """The words of *text*, lower-case; if they carry the numbers 1 to 24, in the order of these.
-
-    Numbers decide because a sheet in columns, copied line by line, has its words in another order.
-    NFKC takes apart the ligatures of printed pages ("ﬁ" in "find"), which no word list has.
-    """
-    words: list[str] = []
-    by_number: dict[str, str] = {}
-    number = ""
-    for token in re.findall(r"[0-9]+|[^\W\d_]\w*", unicodedata.normalize("NFKC", text).lower()):
-        if token[0].isdigit():
-            number = token.lstrip("0")
-        else:
-            words.append(token)
-            by_number[number] = token
-    order = [str(n) for n in range(1, _WORDS + 1)]
-    if len(words) == _WORDS and by_number.keys() == set(order):
-        return [by_number[n] for n in order]
-    return words
-
-
-def _entropy(words: list[str]) -> bytes:
-    """The 32 bytes that *words* stand for (BIP39). Raises `WrongConfiguration`, which says what is wrong."""
-    unknown = [place for place, word in enumerate(words, 1) if word not in _word_list().wordlist]
-    if len(words) != _WORDS:
-        raise _wrong_count(len(words), unknown)
-    if unknown:
-        raise _misspelt(words, unknown)
-    try:
-        return bytes(_word_list().to_entropy(words))
-    except ValueError:
-        raise WrongConfiguration(
-            "the recovery phrase is not right: every word exists, but their checksum does not hold",
-            "One word is another than was written down, or two changed places.",
-        ) from None
-
-
-def _wrong_count(count: int, unknown: list[int]) -> WrongConfiguration:
-    """Words are not named here: with another count this may be no phrase at all, but some other secret."""
-    place = f" The first that is not in the list of words is number {unknown[0]}." if unknown else ""
-    return WrongConfiguration(f"a recovery phrase has {_WORDS} words; here are {count}", _KEY_HINT + place)
-
-
-def _misspelt(words: list[str], unknown: list[int]) -> WrongConfiguration:
-    place = unknown[0]
-    word = words[place - 1]
-    close = get_close_matches(word, _word_list().wordlist)
-    hint = f"The closest are: {', '.join(close)}." if close else "No word of the list is close to it."
-    if others := ", ".join(str(place) for place in unknown[1:]):
-        hint += f" Not in the list either: number {others}."
-    return WrongConfiguration(f"word {place} of the recovery phrase, {word!r}, is not in the list", hint)
-
-
-# --- the sheet to print ---
-
-
-def recovery_sheet(owner: OwnerKey, stores: Sequence[str], writers: Sequence[tuple[int, str]], date: str) -> str:
-    """A page of plain text to print and keep: the words, where the backups are, how to get them back.
-
-    *stores* are URLs without credentials, *writers* numbers and ids. The page is a secret.
-    """
-    return _SHEET.format(
-        date=date,
-        words=_in_columns(owner.words.split()),
-        stores="\n".join(f"  {url}" for url in stores) or "  (none yet)",
-        writers="\n".join(f"  {number}  {name}" for number, name in writers) or "  (none yet)",
-        recipient=to_bech32("age", owner.recipient),
-        store_variable=shlex.quote(" ".join(stores)) if stores else "...",
-    )
-
-
-def _in_columns(words: Sequence[str], columns: int = 4) -> str:
-    cells = [f"{number:2}. {word:<13}" for number, word in enumerate(words, 1)]
-    rows = ["".join(cells[at : at + columns]) for at in range(0, len(cells), columns)]
-    return "\n".join(f"  {row.rstrip()}" for row in rows)
-
-
-_SHEET = """\
-dwebbackup recovery sheet, {date}
-
-WITHOUT THESE WORDS NOTHING COMES BACK: nobody else has them, and nobody can
-find them out. WHOEVER HAS THEM CAN READ EVERY BACKUP. Keep this page on paper,
-in two places, away from the rented machine.
-
-The 24 words, in the order of their numbers:
-
-{words}
-
-Where the backups are:
-
-{stores}
-
-Writers (number, id):
-
-{writers}
-
-Every backup is sealed to this age recipient:
-
-  {recipient}
-
-To get the newest backup back, on any machine: put the words into a file, give
-the stores their credentials, and name a database to fill.
-
-  export DWEBBACKUP_KEY_FILE=words.txt
-  export DWEBBACKUP_STORE={store_variable}
-  dwebbackup list
-  dwebbackup restore latest --to postgresql://USER@HOST/DATABASE
-"""

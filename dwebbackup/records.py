@@ -15,11 +15,12 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dwebbackup import age, keys
+from dwebbackup import age
 from dwebbackup.compression import compress, decompress, skippable_frame
 from dwebbackup.errors import Damaged
 from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, Streams, decode, encode
 from dwebbackup.packing import padding
+from dwebbackup.primitives import sign, verify
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of JSON that a reader accepts."""
@@ -68,7 +69,7 @@ def seal(record: Sealable, signer: Signer) -> bytes:
     kind = kind_of(record)
     frame = compress(encode(kind, record))
     signed = frame + padding(_SIGNED + len(frame), 2 * LARGEST)
-    signature = keys.sign(signer.seed, label(kind), signed)
+    signature = sign(signer.seed, label(kind), signed)
     return age.seal(skippable_frame(signer.public + signature, SIGNATURE) + signed, signer.recipients)
 
 
@@ -88,7 +89,7 @@ def unseal(record: type[Record], sealed: bytes, access: Access) -> Record:
             f"this {kind} was signed by somebody else than its writer",
             "somebody who may write to the store put it there; it is not one of your backups",
         )
-    if not keys.verify(access.verify_key, label(kind), bytes(plain[_SIGNED:]), signature):
+    if not verify(access.verify_key, label(kind), bytes(plain[_SIGNED:]), signature):
         raise Damaged(f"the signature of this {kind} does not hold")
     return decode(kind, record, decompress(plain[_SIGNED:], LARGEST))
 
@@ -109,7 +110,7 @@ def write_line(record: Head | Genesis, seed: bytes) -> bytes:
     """One line of JSON, then one line with the signature over the first (without its line end) in hex."""
     kind = type(record).__name__.lower()
     line = encode(kind, record)
-    return line + b"\n" + keys.sign(seed, label(kind), line).hex().encode() + b"\n"
+    return line + b"\n" + sign(seed, label(kind), line).hex().encode() + b"\n"
 
 
 def read_line(record: type[Line], data: bytes, verify_key: bytes) -> Line:
@@ -118,6 +119,6 @@ def read_line(record: type[Line], data: bytes, verify_key: bytes) -> Line:
     lines = _LINES.fullmatch(data) if len(data) <= LONGEST_LINE else None
     if not lines:
         raise Damaged(f"this is not a {kind}: a line of JSON, then a line with its signature")
-    if not keys.verify(verify_key, label(kind), lines[1], bytes.fromhex(lines[2].decode())):
+    if not verify(verify_key, label(kind), lines[1], bytes.fromhex(lines[2].decode())):
         raise Damaged(f"the signature of this {kind} does not hold")
     return decode(kind, record, lines[1])

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from calling import PROGRAM, call, environment
-from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey, parse_key, to_bech32
+from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey, parse_key
+from dwebbackup.primitives import to_bech32
 
 OWNER = OwnerKey(bytes(range(32)))
 

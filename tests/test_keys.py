@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwebbackup import age, keys
+from dwebbackup import age, keys, primitives
 from dwebbackup.errors import Damaged, WrongConfiguration
+from dwebbackup.cli.sheet import recovery_sheet
 from dwebbackup.keys import OwnerKey, Retirement, parse_key
 
 GOLDEN = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())
@@ -66,7 +67,7 @@ def facts_of(owner: OwnerKey) -> dict:
         "writers": writers,
         "retirement_of_1": retired.to_bytes().hex(),
         "line_of_2_after_1": dataclasses.replace(owner.writer(2), retired=retired).line,
-        "signature": keys.sign(owner.sign_seed, b"dwebbackup/test/1\0", b"data").hex(),
+        "signature": primitives.sign(owner.sign_seed, b"dwebbackup/test/1\0", b"data").hex(),
     }
 
 
@@ -254,7 +255,7 @@ def test_the_three_keys_of_a_writer_fit_each_other(owner, number):
     assert writer.owner_recipient == owner.recipient == age.public_key(owner.identity)
     assert writer.reader_recipient == age.public_key(reader.identity)
     assert writer.catalog_recipient == age.public_key(reader.catalog_identity)
-    assert keys.verify(reader.verify_key, b"a\0", b"data", keys.sign(writer.sign_seed, b"a\0", b"data"))
+    assert primitives.verify(reader.verify_key, b"a\0", b"data", primitives.sign(writer.sign_seed, b"a\0", b"data"))
 
 
 def test_no_secret_serves_two_uses():
@@ -312,18 +313,18 @@ def secrets_of(owner: OwnerKey, *others: keys.Key) -> Iterator[bytes]:
 
 
 def test_a_signature_is_for_one_key_one_label_and_one_text():
-    signature = keys.sign(OWNER.sign_seed, b"dwebbackup/head/1\0", b"data")
-    assert keys.verify(OWNER.verify_key, b"dwebbackup/head/1\0", b"data", signature)
-    assert not keys.verify(OWNER.verify_key, b"dwebbackup/manifest/1\0", b"data", signature)
-    assert not keys.verify(OWNER.verify_key, b"dwebbackup/head/1\0", b"date", signature)
-    assert not keys.verify(OWNER.writer(1).verify_key, b"dwebbackup/head/1\0", b"data", signature)
+    signature = primitives.sign(OWNER.sign_seed, b"dwebbackup/head/1\0", b"data")
+    assert primitives.verify(OWNER.verify_key, b"dwebbackup/head/1\0", b"data", signature)
+    assert not primitives.verify(OWNER.verify_key, b"dwebbackup/manifest/1\0", b"data", signature)
+    assert not primitives.verify(OWNER.verify_key, b"dwebbackup/head/1\0", b"date", signature)
+    assert not primitives.verify(OWNER.writer(1).verify_key, b"dwebbackup/head/1\0", b"data", signature)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 63, 65])
 def test_a_malformed_signature_or_key_is_a_no(size):
-    signature = keys.sign(OWNER.sign_seed, b"a\0", b"data")
-    assert not keys.verify(OWNER.verify_key, b"a\0", b"data", (signature + b"!")[:size])
-    assert not keys.verify(bytes(size), b"a\0", b"data", signature)
+    signature = primitives.sign(OWNER.sign_seed, b"a\0", b"data")
+    assert not primitives.verify(OWNER.verify_key, b"a\0", b"data", (signature + b"!")[:size])
+    assert not primitives.verify(bytes(size), b"a\0", b"data", signature)
 
 
 def test_a_retirement_holds_for_what_it_says_and_nothing_else():
@@ -393,16 +394,16 @@ def test_a_change_that_bech32_does_not_see_is_noticed():
     """Before a final `p`, Bech32's checksum holds with any number of `q`s; eight of them are five bytes."""
     line = next(line for n in range(1, 1000) if (line := OWNER.reader(n).line).endswith("p"))
     longer = line[:-1] + "q" * 8 + "p"
-    assert keys.from_bech32(longer)[0] == "dwbr"
+    assert primitives.from_bech32(longer)[0] == "dwbr"
     with pytest.raises(WrongConfiguration, match="damaged"):
         parse_key(longer)
 
 
 @pytest.mark.parametrize("key", ALL_KEYS, ids=repr)
 def test_the_second_checksum_counts(key):
-    prefix, payload = keys.from_bech32(key.line)
+    prefix, payload = primitives.from_bech32(key.line)
     with pytest.raises(WrongConfiguration, match="damaged"):
-        parse_key(keys.to_bech32(prefix, payload[:-1] + bytes([payload[-1] ^ 1])))
+        parse_key(primitives.to_bech32(prefix, payload[:-1] + bytes([payload[-1] ^ 1])))
 
 
 def test_mixed_case_is_damage():
@@ -411,7 +412,7 @@ def test_mixed_case_is_damage():
 
 
 def line_of(prefix: str, payload: bytes) -> str:
-    return keys.to_bech32(prefix, payload + hashlib.sha256(payload).digest()[:4])
+    return primitives.to_bech32(prefix, payload + hashlib.sha256(payload).digest()[:4])
 
 
 @pytest.mark.parametrize("prefix", ["dwbw", "dwbr"])
@@ -571,7 +572,7 @@ def test_other_text_is_refused_and_not_repeated(text):
 
 def test_the_recovery_sheet_has_all_that_a_recovery_needs():
     stores = ["s3://bucket/prefix?endpoint=https://s3.example", "file:///mnt/it's here"]
-    sheet = keys.recovery_sheet(OWNER, stores, [(1, OWNER.writer(1).id), (2, SUCCESSOR.id)], "2026-11-20")
+    sheet = recovery_sheet(OWNER, stores, [(1, OWNER.writer(1).id), (2, SUCCESSOR.id)], "2026-11-20")
     for fact in (
         *stores,
         OWNER.writer(1).id,
@@ -587,7 +588,7 @@ def test_the_recovery_sheet_has_all_that_a_recovery_needs():
 
 
 def test_the_words_of_the_sheet_can_be_pasted_back():
-    sheet = keys.recovery_sheet(OWNER, [], [], "2026-11-20")
+    sheet = recovery_sheet(OWNER, [], [], "2026-11-20")
     block = "\n".join(line for line in sheet.splitlines() if re.match(r" +\d+\. ", line))
     assert re.findall(r"(\d+)\. (\w+)", block) == [(str(n), word) for n, word in enumerate(WORDS, 1)]
     assert parse_key(block) == OWNER

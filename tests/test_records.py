@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwebbackup import age, keys, records
+from dwebbackup import age, primitives, records
 from dwebbackup.compression import compress, skippable_frame
 from dwebbackup.errors import Damaged, KeyForbids, ToolMissing
 from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, ObjectRef, Streams, decode, encode
@@ -105,7 +105,7 @@ def test_a_record_of_one_kind_is_refused_as_another(record, kind):
 def test_a_record_that_was_signed_as_another_kind_is_refused():
     """Even by the writer itself."""
     frame = compress(encode("streams", RECORDS[2]))
-    signature = keys.sign(WRITER.sign_seed, records.label("index"), frame)
+    signature = primitives.sign(WRITER.sign_seed, records.label("index"), frame)
     sealed = resealed(skippable_frame(WRITER.verify_key + signature, 0) + frame)
     with pytest.raises(Damaged, match="not a dwebbackup index"):
         records.unseal(Index, sealed, OWNERS)
@@ -120,7 +120,7 @@ def test_a_record_without_a_signature_is_refused(plain):
 
 
 def test_a_signature_alone_is_no_record():
-    signature = keys.sign(WRITER.sign_seed, records.label("index"), b"")
+    signature = primitives.sign(WRITER.sign_seed, records.label("index"), b"")
     with pytest.raises(Damaged):
         records.unseal(Index, resealed(skippable_frame(WRITER.verify_key + signature, 0)), OWNERS)
 
@@ -128,14 +128,14 @@ def test_a_signature_alone_is_no_record():
 def test_nothing_is_decompressed_before_the_signature_holds():
     """What decompressing would say first is that this is too large."""
     frame = compress(bytes(records.LARGEST + 1))
-    signature = keys.sign(STRANGER.sign_seed, records.label("index"), frame)
+    signature = primitives.sign(STRANGER.sign_seed, records.label("index"), frame)
     with pytest.raises(Damaged, match="signature"):
         records.unseal(Index, resealed(skippable_frame(WRITER.verify_key + signature, 0) + frame), OWNERS)
 
 
 def test_a_record_larger_than_any_reader_accepts_is_refused():
     frame = compress(bytes(records.LARGEST + 1))
-    signature = keys.sign(WRITER.sign_seed, records.label("index"), frame)
+    signature = primitives.sign(WRITER.sign_seed, records.label("index"), frame)
     with pytest.raises(Damaged, match="over the limit"):
         records.unseal(Index, resealed(skippable_frame(WRITER.verify_key + signature, 0) + frame), OWNERS)
 
@@ -230,6 +230,6 @@ def test_a_line_longer_than_any_reader_accepts_is_refused():
 
 def test_a_line_of_a_newer_version_asks_for_a_newer_program():
     line = json.dumps({"format": 2, "kind": "head"}).encode()
-    signature = keys.sign(WRITER.sign_seed, records.label("head"), line).hex().encode()
+    signature = primitives.sign(WRITER.sign_seed, records.label("head"), line).hex().encode()
     with pytest.raises(ToolMissing):
         records.read_line(Head, line + b"\n" + signature + b"\n", WRITER.verify_key)

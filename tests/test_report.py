@@ -13,7 +13,8 @@ from contextlib import suppress
 import pytest
 import structlog
 
-from dwebbackup.keys import OwnerKey, to_bech32
+from dwebbackup.keys import OwnerKey
+from dwebbackup.primitives import to_bech32
 from dwebbackup.report import log, wording
 from dwebbackup.report.progress import Bar, Lines, progress_on
 from dwebbackup.report.redaction import redact

@@ -161,15 +161,21 @@ def test_a_bad_setting_is_named_and_nothing_is_left(
         assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("length", [1, 100])
+@pytest.mark.parametrize(
+    ("mode", "length"),
+    [(0o700, 1), (0o711, 100)],
+    ids=["lets nobody else in, though root's server runs as somebody else", "has no room for a socket's path"],
+)
 def test_a_temporary_folder_that_does_not_serve_is_not_used(
-    pg_binaries: Binaries, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+    pg_binaries: Binaries, template: Path, monkeypatch: pytest.MonkeyPatch, mode: int, length: int
 ) -> None:
-    folder = tmp_path / ("x" * length)  # a long one has no room for a socket, one of root's lets nobody else in
-    folder.mkdir(mode=0o700)
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    with ScratchPostgres(pg_binaries, template=template) as server:
-        assert server.psql("SELECT 1") == "1"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, mode)
+        inner = Path(folder, "x" * length)
+        inner.mkdir(mode=0o755)
+        monkeypatch.setattr("tempfile.tempdir", str(inner))
+        with ScratchPostgres(pg_binaries, template=template) as server:
+            assert server.psql("SELECT 1") == "1"
 
 
 def test_servers_of_one_template_have_their_own_data(

@@ -43,7 +43,7 @@ def command(session: Session, sources: tuple[str, ...], jobs: int | None) -> int
     store = assemble.prepared_store(config, STOP)
     writer = _writer(key, config)
     with session.progress() as progress:
-        options = Options(config.jobs, recipients=recipients, progress=progress)
+        options = Options(config.jobs, assemble.uploads(config), recipients, progress=progress)
         done = back_up(parts, below(store, writer.id), writer, options)
     session.show(document(done), text(done))
     session.warn(done.doubts)

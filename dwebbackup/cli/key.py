@@ -12,9 +12,11 @@ from dwebbackup.access import open_writer
 from dwebbackup.cli.choosing import writer_numbers
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, owner_of, with_session
+from dwebbackup.cli.sheet import recovery_sheet
 from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids, NoSuchBackup, WrongConfiguration
-from dwebbackup.keys import OwnerKey, WriterKey, recovery_sheet, to_bech32
+from dwebbackup.keys import OwnerKey, WriterKey
+from dwebbackup.primitives import to_bech32
 from dwebbackup.report.wording import columns
 
 WARNING = (

@@ -62,7 +62,7 @@ def with_session(command: Command) -> Command:
         "stores",
         multiple=True,
         metavar="URL",
-        help="Where backups are kept: file:///FOLDER. [DWEBBACKUP_STORE]",
+        help="Where backups are kept: file:///FOLDER, or s3://BUCKET/PREFIX. [DWEBBACKUP_STORE]",
     )
     @click.option(
         "--key-file",

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dwebbackup.config.layers import Layer, Variables, YamlFile, closest
 from dwebbackup.config.urls import (
     SourceConfig,
     StoreConfig,
+    StoreSecrets,
     parse_source,
     parse_store,
     refuse_password,
     require_encoded,
+    with_usual,
 )
 from dwebbackup.errors import WrongConfiguration
 
-__all__ = ["Config", "Given", "SourceConfig", "StoreConfig", "load"]
+__all__ = ["Config", "Given", "SourceConfig", "StoreConfig", "StoreSecrets", "load"]
 
 JOBS = 2
 """Streams read or written at once, unless configured."""
@@ -57,13 +59,14 @@ def load(given: Given | None = None, environment: Mapping[str, str] | None = Non
     Raises `WrongConfiguration`, which never shows a value that may be a secret.
     """
     given = given or Given()
+    environment = os.environ if environment is None else environment
     warnings: list[str] = []
     file = YamlFile.find(given.config, warnings)
-    variables = Variables(os.environ if environment is None else environment, warnings)
+    variables = Variables(environment, warnings)
     layers = (_options(given, warnings), variables, file)
     return Config(
         sources=_chosen(given, _sources(layers, file)),
-        stores=_stores(layers, file),
+        stores=_stores(layers, file, environment, variables),
         key=_first(layers, "KEY") if with_key else "",
         target=_target(layers),
         jobs=_jobs(layers),
@@ -117,10 +120,23 @@ def _chosen(given: Given, sources: Sequence[SourceConfig]) -> tuple[SourceConfig
     return tuple(by_name[name] for name in wanted) or tuple(sources)
 
 
-def _stores(layers: Sequence[Layer], file: YamlFile) -> tuple[StoreConfig, ...]:
+def _stores(
+    layers: Sequence[Layer], file: YamlFile, environment: Mapping[str, str], variables: Variables
+) -> tuple[StoreConfig, ...]:
     if text := _first(layers, "STORE"):
-        return tuple(parse_store(url) for url in text.split())
-    return tuple(parse_store(url, name) for name, url in file.entries("stores"))
+        stores = [parse_store(url) for url in text.split()]
+    else:
+        stores = [parse_store(url, name) for name, url in file.entries("stores")]
+    names = [store.called for store in stores]
+    if len(set(names)) < len(names):
+        raise WrongConfiguration("two stores have the same name", "give them names: …?name=NAME")
+    variables.warn_of_others(names)
+    return tuple(_with_secrets(with_usual(store, environment), variables) for store in stores)
+
+
+def _with_secrets(store: StoreConfig, variables: Variables) -> StoreConfig:
+    secrets = variables.store_secrets(store.called)
+    return replace(store, secrets=StoreSecrets(*secrets)) if any(secrets) else store
 
 
 def _target(layers: Sequence[Layer]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ SECRETS = ("SOURCE", "KEY", "TARGET")
 """What is a secret, or may hold one: it can stand in a file, too."""
 MEANINGS = {
     "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE; several: separated by spaces",
-    "STORE": "where backups are kept: file:///FOLDER",
+    "STORE": "where backups are kept: file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=https://HOST",
     "KEY": "the 24 words, a writer key or a reader key",
     "TARGET": "the database that a restore fills, as with SOURCE",
     "JOBS": "tables read or filled at once; 2 unless set",
@@ -26,6 +27,15 @@ MEANINGS = {
 }
 NAMES = (*MEANINGS, *(f"{name}_FILE" for name in SECRETS))
 """Every variable, without its prefix."""
+
+STORE_SECRETS = {
+    "ACCESS_KEY_ID": "the access key of the store NAME: its id",
+    "SECRET_ACCESS_KEY": "… and its secret",
+    "SESSION_TOKEN": "… and its token, where it is one of a session",
+}
+"""Variables that each store has, behind `STORE_<NAME>_`. All may stand in a file."""
+
+_OF_A_STORE = re.compile(rf"STORE_([A-Z0-9_]+)_(?:{'|'.join(STORE_SECRETS)})(?:_FILE)?")
 
 FILE_KEYS = ("sources", "stores", "key_file", "target", "target_file", "jobs", "recipients", "postgres_bin")
 LISTS = {"sources": ("name", "url", "url_file"), "stores": ("name", "url")}
@@ -60,10 +70,30 @@ class Variables(Layer):
         ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         known = [PREFIX + name for name in NAMES]
         for name in ours:
-            if name not in known:
+            if name not in known and not _OF_A_STORE.fullmatch(name.removeprefix(PREFIX)):
                 raise WrongConfiguration(f"{name} is not a variable of dwebbackup", closest(name, known))
         values = {name.removeprefix(PREFIX): value.strip() for name, value in ours.items()}
         super().__init__(values, lambda name: PREFIX + name, warnings)
+
+    def store_secrets(self, store: str) -> tuple[str, str, str]:
+        """Of the store of that name: key id, secret, token; each may be empty. Raises `WrongConfiguration`."""
+        key_id, secret, token = (self.text(f"STORE_{_as_variable(store)}_{name}") for name in STORE_SECRETS)
+        if bool(key_id) != bool(secret) or (token and not key_id):
+            both = f"{PREFIX}STORE_{_as_variable(store)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY"
+            raise WrongConfiguration(f"store {store} has only a part of its access key", f"set both: {both}")
+        return key_id, secret, token
+
+    def warn_of_others(self, stores: Sequence[str]) -> None:
+        """Secrets of a store that is not among those may be meant for one that is."""
+        known = list(map(_as_variable, stores))
+        for name, value in self._values.items():
+            match = _OF_A_STORE.fullmatch(name)
+            if value and match and match[1] not in known:
+                self._warnings.append(f"{PREFIX}{name} is for a store that is not configured")
+
+
+def _as_variable(store: str) -> str:
+    return store.upper().replace("-", "_")
 
 
 class YamlFile(Layer):

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from urllib.parse import unquote
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, unquote
 
 from dwebbackup.errors import WrongConfiguration
 
 LONGEST_NAME = 64
+
+STORE_OPTIONS = {
+    "file": ("name",),
+    "s3": ("name", "endpoint", "region", "path_style", "ca", "timeout"),
+}
+"""What may stand behind the `?` of a store's URL."""
+
+_DEFAULT_NAMES = {"file": "local"}  # others are called what their kind is
+_USUAL = {"endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "region": ("AWS_REGION", "AWS_DEFAULT_REGION")}
 
 # Credentials end as in libpq: at the first `@`, if that comes before any `/`; `?` and `#` may stand in them.
 _URL = re.compile(
@@ -27,11 +37,32 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSecrets:
+    """With what a store is opened; *session_token* may be empty."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreConfig:
     """One place to keep backups in; *name* is empty where the user gave none."""
 
     url: str
+    """With its options, and without name or secrets."""
     name: str = ""
+    secrets: StoreSecrets | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """The URL's scheme."""
+        return self.url.partition("://")[0].lower()
+
+    @property
+    def called(self) -> str:
+        """Its name, or the one that a store of its kind has without."""
+        return self.name or _DEFAULT_NAMES.get(self.kind, self.kind)
 
 
 def parse_source(url: str, name: str = "") -> SourceConfig:
@@ -78,16 +109,43 @@ def parse_store(url: str, name: str = "") -> StoreConfig:
     match = _URL.fullmatch(url)
     if not match:
         raise WrongConfiguration("a store is not a URL", "a folder is written file:///the/whole/path")
-    for option in filter(None, (match["query"] or "").split("&")):
-        key, _, value = option.partition("=")
-        if key != "name":
-            raise WrongConfiguration(f"a store has no option {key!r}", "there is: name")
-        name = name or unquote(value)
+    if match["user"] is not None:
+        raise WrongConfiguration(
+            "a store's URL has a user in it",
+            "secrets stand in DWEBBACKUP_STORE_<NAME>_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY",
+        )
+    options = [option for option in (match["query"] or "").split("&") if option]
+    said = _store_options(options, STORE_OPTIONS.get(match["scheme"].lower(), ("name",)))
+    name = name or said.get("name", "")
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
         raise WrongConfiguration(
             "a store's name is made of a-z, 0-9, _ and -, at most 32 of them", "name it: …?name=NAME"
         )
-    return StoreConfig(url.partition("?")[0], name)
+    rest = "&".join(option for option in options if not option.startswith("name="))
+    bare = url.partition("?")[0]
+    return StoreConfig(f"{bare}?{rest}" if rest else bare, name)
+
+
+def _store_options(options: list[str], known: tuple[str, ...]) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in known:
+            raise WrongConfiguration(f"a store has no option {key!r}", f"there is: {', '.join(known)}")
+        if key in said:
+            raise WrongConfiguration(f"a store has the option {key} twice")
+        said[key] = unquote(value)
+    return said
+
+
+def with_usual(store: StoreConfig, environment: Mapping[str, str]) -> StoreConfig:
+    """With what its URL leaves open and AWS's own variables say, so that it is written down with the backups."""
+    url = store.url
+    for option, variables in _USUAL.items():
+        value = next(filter(None, map(environment.get, variables)), "")
+        if value and store.kind == "s3" and not re.search(rf"[?&]{option}=", url):
+            url += f"{'&' if '?' in url else '?'}{option}={quote(value, safe='/:')}"
+    return replace(store, url=url)
 
 
 def refuse_password(option: str, url: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 from dwebbackup.errors import StoreUnreachable
+from dwebbackup.ports import Store
 
 _SEGMENT = re.compile(r"(?!.*\.\.)[a-z0-9_-][a-z0-9._-]{0,254}")
 _LONGEST_NAME = 1024  # of an S3 key; a segment's 255 are those of a file name
@@ -12,6 +14,13 @@ _LONGEST_NAME = 1024  # of an S3 key; a segment's 255 are those of a file name
 
 class Refused(StoreUnreachable):
     """The store answered, and the answer is no: trying again is no use, the user must change something."""
+
+
+class Place(Store, Protocol):
+    """A store that is one, and no wrapper round others: it can say whether it is there."""
+
+    def prepare(self) -> None:
+        """For those who will write, before they do: see that they can. Raises `StoreUnreachable`."""
 
 
 def is_segment(text: str) -> bool:
@@ -23,9 +32,14 @@ def is_segment(text: str) -> bool:
     return _SEGMENT.fullmatch(text) is not None
 
 
+def is_name(text: str) -> bool:
+    """Whether *text* may name an object."""
+    return len(text) <= _LONGEST_NAME and all(map(is_segment, text.split("/")))
+
+
 def check_name(name: str) -> None:
     """Every store calls this before it touches anything. Raises `Refused` for what cannot name an object."""
-    if len(name) > _LONGEST_NAME or not all(map(is_segment, name.split("/"))):
+    if not is_name(name):
         raise Refused(f"{name!r} cannot be the name of an object")
 
 

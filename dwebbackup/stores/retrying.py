@@ -11,8 +11,8 @@ import tenacity
 
 from dwebbackup import clock
 from dwebbackup.errors import Interrupted, StoreUnreachable
-from dwebbackup.ports import Store, Stored, StoreTraits
-from dwebbackup.stores import Refused
+from dwebbackup.ports import Stored, StoreTraits
+from dwebbackup.stores import Place, Refused
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class Retrying:
 
     def __init__(
         self,
-        store: Store,
+        store: Place,
         *,
         budget: float = 300.0,
         first_wait: float = 1.0,
@@ -57,6 +57,9 @@ class Retrying:
     @property
     def traits(self) -> StoreTraits:
         return self._store.traits
+
+    def prepare(self) -> None:
+        self._keep_trying("prepare", "", self._store.prepare)
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         return self._keep_trying("put", name, lambda: self._store.put(name, data))

@@ -5,26 +5,45 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any, Literal
 
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+import dwebbackup
 from dwebbackup import clock
-from dwebbackup.errors import ObjectMissing
+from dwebbackup.errors import DwebbackupError, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import check_name, check_prefix
+from dwebbackup.stores import Refused, check_name, check_prefix, is_name
 from dwebbackup.stores.s3_address import AccessKey, Address
+from dwebbackup.stores.s3_errors import Complaint, not_s3, told
 
 LARGEST = 64 * 1024 * 1024
-"""Bytes of an object at most: nothing of ours is larger, so whatever is belongs to somebody else."""
+"""Bytes of an object at most: nothing of ours is larger, so what is belongs to somebody else."""
+
+PATIENCE = 10
+"""Timeouts that a whole object may take: a server that gives a byte now and then never times out by itself."""
 
 _CONNECT_TIMEOUT = 10.0
 _CONNECTIONS = 16  # more than our threads ever use at once
 _BLOCK = 256 * 1024
-_PATIENCE = 10
-"""Timeouts that a whole body may take: a server that gives a byte now and then never times out by itself."""
-
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_READING = {"get_object", "head_object", "delete_object"}
+
+_ADDRESSING: Mapping[bool | None, Literal["auto", "path", "virtual"]] = {None: "auto", True: "path", False: "virtual"}
+
+_PROOF: Mapping[str, tuple[str, ...]] = {
+    "put_object": ("ETag",),
+    "get_object": ("LastModified",),
+    "head_object": ("LastModified", "ContentLength"),
+    "list_objects_v2": ("Name", "IsTruncated"),
+    "delete_object": (),
+}
+"""What S3 always answers, and a web page with status 200 does not."""
 
 
 class S3Store:
@@ -62,45 +81,174 @@ class S3Store:
     def prepare(self) -> None:
         """Make sure that the bucket is there and the key opens it. Nothing is made: a bucket is its owner's.
 
-        By listing and not by HEAD, whose errors have no body, and so no reason. Raises `StoreUnreachable`.
+        Asked by listing, since HEAD is refused without a reason. Raises `StoreUnreachable`.
         """
-        with self._telling(f"open bucket {self._address.bucket}", reading=False) as what:
-            self._page(what, self._address.prefix, MaxKeys=1)
+        self._page(f"open bucket {self._address.bucket}", Prefix=self._address.prefix, MaxKeys=1)
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         check_name(name)
         md5 = hashlib.md5(data, usedforsecurity=False).digest()
-        with self._telling(f"keep {name}", reading=False) as what:
-            answer = self._ask(
-                "put_object",
-                Key=self._address.prefix + name,
-                Body=data,
-                ContentMD5=base64.b64encode(md5).decode(),
-                ContentType="application/octet-stream",
-            )
-            self._check_kept(what, answer, md5.hex())
+        answer = self._ask(
+            "put_object",
+            f"keep {name}",
+            Key=self._key(name),
+            Body=data,
+            ContentMD5=base64.b64encode(md5).decode(),
+            ContentType="application/octet-stream",
+        )
+        self._check_kept(name, answer, md5.hex())
         return (self._address.link(name),)
 
     def get(self, name: str) -> bytes:
         check_name(name)
-        with self._telling(f"read {name}") as what:
-            answer = self._ask("get_object", Key=self._address.prefix + name)
-            with answer["Body"]:
-                self._require(what, answer, "LastModified")
-                return self._read(what, answer)
+        answer = self._ask("get_object", f"read {name}", name, Key=self._key(name))
+        with self._telling(f"read {name}"), answer["Body"]:
+            return self._read(name, answer)
 
     def head(self, name: str) -> Stored:
         check_name(name)
-        with self._telling(f"look at {name}") as what:
-            answer = self._ask("head_object", Key=self._address.prefix + name)
-            self._require(what, answer, "LastModified", "ContentLength")
-            return Stored(name, answer["ContentLength"], _seconds(answer["LastModified"]))
+        answer = self._ask("head_object", f"look at {name}", name, Key=self._key(name))
+        return Stored(name, answer["ContentLength"], _seconds(answer["LastModified"]))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         check_prefix(prefix)
-        return self._list(self._address.prefix + prefix)
+        return self._list(prefix)
 
     def delete(self, name: str) -> None:
         check_name(name)
-        with suppress(ObjectMissing), self._telling(f"delete {name}"):
-            self._ask("delete_object", Key=self._address.prefix + name)
+        with suppress(ObjectMissing):
+            self._ask("delete_object", f"delete {name}", name, Key=self._key(name))
+
+    # Out
+
+    def _check_kept(self, name: str, answer: Mapping[str, Any], md5: str) -> None:
+        """An ETag that looks like an MD5 is that of the object, unless a key of the server's was mixed in."""
+        etag = _MD5.fullmatch(answer["ETag"])
+        encrypted = answer.get("ServerSideEncryption", "").startswith("aws:") or answer.get("SSECustomerAlgorithm")
+        if etag and not encrypted and etag[1] != md5:
+            raise StoreUnreachable(
+                f"{self._cannot(f'keep {name}')}: it kept other bytes than were sent (MD5 {etag[1]}, not {md5})",
+                "something on the way changes what is sent",
+            )
+
+    # Back
+
+    def _read(self, name: str, answer: Mapping[str, Any]) -> bytes:
+        """The whole body; botocore raises where it is shorter than was said."""
+        deadline = self._monotonic() + PATIENCE * self._address.timeout
+        data = bytearray()
+        self._check_size(name, answer.get("ContentLength", 0))
+        while block := answer["Body"].read(_BLOCK):
+            data += block
+            self._check_size(name, len(data))
+            if self._monotonic() > deadline:
+                raise StoreUnreachable(f"{self._cannot(f'read {name}')}: it comes too slowly")
+        return bytes(data)
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > LARGEST:
+            raise Refused(
+                f"{self._cannot(f'read {name}')}: it is larger than any object of ours",
+                "somebody else put it there: ask another store, and keep others out of this bucket",
+            )
+
+    def _list(self, prefix: str) -> Iterator[Stored]:
+        """Page by page. Not by boto3's paginator: it takes a page that cannot be continued for the last."""
+        token = ""
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+            answer = self._page(f"list {prefix}*", Prefix=self._key(prefix), **more)
+            for entry in answer.get("Contents", ()):
+                name = entry["Key"].removeprefix(self._address.prefix)
+                if is_name(name):  # what is not, such as a `folder/` that a console made, is not ours
+                    yield Stored(name, entry["Size"], _seconds(entry["LastModified"]))
+            if not answer["IsTruncated"]:
+                return
+            before, token = token, answer.get("NextContinuationToken", "")
+            if token in ("", before):
+                raise not_s3(self._cannot(f"list {prefix}*"), self._address, "a listing that breaks off")
+
+    def _page(self, what: str, **arguments: Any) -> dict[str, Any]:
+        answer = self._ask("list_objects_v2", what, **arguments)
+        for entry in answer.get("Contents", ()):
+            if not {"Key", "Size", "LastModified"} <= entry.keys() or not entry["Key"].startswith(arguments["Prefix"]):
+                raise not_s3(self._cannot(what), self._address, "a listing of something else")
+        return answer
+
+    # Asking
+
+    def _key(self, name: str) -> str:
+        return self._address.prefix + name
+
+    def _cannot(self, what: str) -> str:
+        return f"store {self._name} cannot {what}"
+
+    def _ask(self, operation: str, what: str, name: str = "", **arguments: Any) -> dict[str, Any]:
+        """The server's answer. *name*: the object that `ObjectMissing` may be raised for."""
+        with self._telling(what, name):
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._address.bucket, **arguments)
+        metadata = answer["ResponseMetadata"]
+        missing = [field for field in _PROOF[operation] if field not in answer]
+        if missing or "html" in metadata["HTTPHeaders"].get("content-type", ""):
+            raise not_s3(self._cannot(what), self._address, f"no {missing[0]}" if missing else "a web page")
+        if metadata["HTTPStatusCode"] not in (200, 204):
+            raise not_s3(self._cannot(what), self._address, f"HTTP status {metadata['HTTPStatusCode']}")
+        return answer
+
+    @contextmanager
+    def _telling(self, what: str, name: str = "") -> Iterator[None]:
+        """Errors of boto3 and of the server as ours."""
+        try:
+            yield
+        except DwebbackupError:
+            raise
+        except ClientError as error:
+            raise self._told(Complaint.of(error), what, name) from error
+        except Exception as error:
+            raise told(error, self._cannot(what), self._address) from error
+
+    def _told(self, complaint: Complaint, what: str, name: str) -> DwebbackupError:
+        """One without a reason, as HEAD's all are, may be about the bucket or the key: then this is what is raised."""
+        if name and complaint.is_vague and not complaint.is_transient:
+            self.prepare()
+        if name and complaint.is_missing:
+            return ObjectMissing(f"store {self._name} has no {name}", "if another store has it, copy it back")
+        return complaint.told(self._cannot(what), self._address)
+
+
+def _client(address: Address, key: AccessKey | None) -> Any:
+    """Retries are off: `Retrying` has a budget, and tells of them. Checksums too: many servers know none."""
+    config = Config(
+        connect_timeout=min(_CONNECT_TIMEOUT, address.timeout),
+        read_timeout=address.timeout,
+        max_pool_connections=_CONNECTIONS,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        s3={"addressing_style": _ADDRESSING[address.path_style]},
+        signature_version="s3v4",
+        tcp_keepalive=True,
+        user_agent_extra=f"dwebbackup/{dwebbackup.__version__}",
+    )
+    try:
+        if address.ca:
+            ssl.create_default_context(cafile=address.ca)
+        return boto3.client(
+            "s3",
+            endpoint_url=address.endpoint or None,
+            region_name=address.region or None,
+            verify=address.ca or None,
+            aws_access_key_id=key.id if key else None,
+            aws_secret_access_key=key.secret if key else None,
+            aws_session_token=(key.token or None) if key else None,
+            config=config,
+        )
+    except (BotoCoreError, OSError, ValueError) as error:
+        what = f"the certificates in {address.ca}" if isinstance(error, OSError) else "the settings of the store"
+        hint = "check its URL, and AWS's variables and files"
+        raise WrongConfiguration(f"{what} cannot be used: {error}", hint) from error
+
+
+def _seconds(when: datetime) -> float:
+    """Whole ones: some servers give more in a listing than in an object's own headers."""
+    return float(int(when.timestamp()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from dwebbackup.errors import WrongConfiguration
 
@@ -49,7 +49,8 @@ class Address:
         bucket = unquote(parts.netloc)
         if not _BUCKET.fullmatch(bucket):
             raise WrongConfiguration("a store's URL does not name a bucket", _EXAMPLE)
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        pairs = (option.partition("=") for option in parts.query.split("&"))
+        options = {key: unquote(value) for key, _, value in pairs}
         return cls(
             bucket,
             _prefix(unquote(parts.path)),

@@ -10,7 +10,7 @@ from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dwebbackup import clock
-from dwebbackup.errors import DwebbackupError, ObjectMissing, StoreUnreachable
+from dwebbackup.errors import StoreUnreachable
 from dwebbackup.stores import Refused
 from dwebbackup.stores.s3_address import Address
 
@@ -33,6 +33,10 @@ _TRANSIENT = {
     "XAmzContentSHA256Mismatch",
 }
 
+_WHICH_KEY = (
+    "set DWEBBACKUP_STORE_<NAME>_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY, or AWS's own variables; "
+    "a store without ?name= is called s3"
+)
 _KEY = "check the access key: its id, its secret, and that it is one of this server's"
 _TOKEN = "get a new session: its token has expired or is not valid"  # noqa: S105  # says so, and is none
 _RIGHTS = "the access key has to be allowed GetObject, PutObject, DeleteObject and ListBucket here"
@@ -53,7 +57,7 @@ _HINTS = {
     "InsufficientCapacity": _ROOM,
     "XMinioStorageFull": _ROOM,
 }
-_STATUS_HINTS = {400: _ENDPOINT, 401: _KEY, 403: _RIGHTS, 404: _ENDPOINT, 405: _ENDPOINT, 507: _ROOM}
+_STATUS_HINTS = {401: _KEY, 403: _RIGHTS, 404: _ENDPOINT, 405: _ENDPOINT, 507: _ROOM}
 _WRONG_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
 _WRONG_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
@@ -119,24 +123,19 @@ class Complaint:
         code = status if self.is_vague else f"{self.code} ({status})"
         return f"{code}: {self.message}" if self.message else code
 
-    def told(self, what: str, address: Address, *, reading: bool) -> DwebbackupError:
-        """*what* failed, as our own error; *reading*: it was about one object, which may be what is missing."""
-        if reading and self.is_missing:
-            return ObjectMissing(
-                f"{what}: there is none", "if another store has it, `dwebbackup repair` copies it back"
-            )
+    def told(self, what: str, address: Address) -> StoreUnreachable:
+        """*what* failed, as our own error."""
         if self.code == "NoSuchBucket":
             return Refused(f"{what}: there is no bucket {address.bucket}", self.hint)
-        if self.is_transient:
-            return StoreUnreachable(f"{what}: {self}", self.hint)
-        return Refused(f"{what}: {self}", self.hint)
+        kind = StoreUnreachable if self.is_transient else Refused
+        return kind(f"{what}: {self}", self.hint)
 
 
 def told(error: Exception, what: str, address: Address) -> StoreUnreachable:
     """*what* failed before there was a proper answer. botocore fails in any way on what is not S3."""
     where = address.endpoint or "AWS"
     if isinstance(error, _NO_KEY):
-        return Refused(f"{what}: no access key is configured", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        return Refused(f"{what}: no access key is configured", _WHICH_KEY)
     if isinstance(error, exceptions.SSLError):
         return _told_of_tls(error, what, where)
     if isinstance(error, _NO_ANSWER):

@@ -394,6 +394,9 @@ CREATE TABLE trees.hashed_enum_2 PARTITION OF trees.hashed_enum FOR VALUES WITH 
 INSERT INTO trees.hashed_enum SELECT (enum_range(NULL::types.mood))[1 + n % 6], n FROM generate_series(1, 60) AS n;
 
 CREATE TABLE trees.childless (a integer, b integer) PARTITION BY RANGE (a);
+CREATE TABLE trees.half_foreign (a integer, b text) PARTITION BY RANGE (a);
+CREATE TABLE trees.own_half PARTITION OF trees.half_foreign FOR VALUES FROM (10) TO (20);
+INSERT INTO trees.half_foreign VALUES (11, 'ours');
 
 -- ---- sequences ---------------------------------------------------------------------------------------------
 
@@ -854,7 +857,7 @@ CREATE USER MAPPING FOR :"odd_role" SERVER "a server, it's" OPTIONS (user 'it''s
 CREATE FOREIGN TABLE elsewhere."foreign" (
     id integer OPTIONS (column_name 'the "id"') NOT NULL, v text DEFAULT 'x' COLLATE "C", CHECK (id > 0)
 ) SERVER "a server, it's" OPTIONS (schema_name 'their''s', table_name 'table');
-CREATE FOREIGN TABLE trees.ranged_elsewhere PARTITION OF trees.childless FOR VALUES FROM (1) TO (10) SERVER "a server, it's";
+CREATE FOREIGN TABLE trees.other_half PARTITION OF trees.half_foreign FOR VALUES FROM (1) TO (10) SERVER "a server, it's";
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE elsewhere.missing_file (line text) SERVER files OPTIONS (filename '/there/is no/such ''file');
 CREATE FOREIGN TABLE elsewhere.foreign_child () INHERITS (trees.other_parent) SERVER "a server, it's";

@@ -10,7 +10,7 @@ from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.manifest import SourceFacts, StreamSpec
 from dwebbackup.ports import ByteStream, Dump
-from dwebbackup.sources.postgres import census
+from dwebbackup.sources.postgres import census, largeobjects
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
 from dwebbackup.sources.postgres.psql import JOIN_TIMEOUT, Psql
 from dwebbackup.sources.postgres.snapshot import open_snapshot, schema_session
@@ -74,11 +74,10 @@ class PostgresDump:
     def _streams(self) -> Iterator[StreamSpec]:
         yield StreamSpec("schema", estimate=SCHEMA_ESTIMATE)
         if census.has_large_objects(self._connection):
-            yield StreamSpec(
-                "largeobjects",
-                estimate=_size(self._connection, "pg_catalog.pg_largeobject"),
-                tag="largeobjects",
-            )
+            size = _size(self._connection, "pg_catalog.pg_largeobject")
+            yield StreamSpec("largeobjects", estimate=size, tag=largeobjects.PAGES)
+            size = _size(self._connection, "pg_catalog.pg_largeobject_metadata")
+            yield StreamSpec("largeobjectowners", estimate=size, tag=largeobjects.OWNERS)
         for table in sorted(self._tables, key=lambda table: (-table.size, table.path)):
             columns = f" ({', '.join(map(identifier, table.columns))})" if table.columns else ""
             what = f"{identifier(*table.path)}{columns}"
@@ -102,9 +101,6 @@ class PostgresDump:
         return Psql(command, self._environment, snapshot, self._version, self._children, first)
 
     def open_rows(self, psql: Psql, spec: StreamSpec) -> ByteStream:
-        if spec.kind == "largeobjects":
-            query = "(SELECT loid, pageno, data FROM pg_catalog.pg_largeobject ORDER BY loid, pageno)"
-            return psql.copy(query, self._database.encoding, spec.label)
         return psql.copy(spec.tag, self._database.encoding, spec.label)
 
     def open_kept(self, spec: StreamSpec) -> ByteStream:
@@ -117,7 +113,7 @@ class PostgresDump:
         """`pg_dump` of everything but rows.
 
         By sections rather than `--exclude-table-data='*'`, which would also leave out the refresh of materialized
-        views. Sequence values are in neither: they are a stream of their own.
+        views. Sequence values are in neither: they are a stream of their own, and large objects are two.
         """
         command = [
             self._tools.program("pg_dump"),
@@ -125,6 +121,7 @@ class PostgresDump:
             "--compress=0",
             "--section=pre-data",
             "--section=post-data",
+            "-B",  # no large objects; its long name has changed
             f"--snapshot={snapshot}",
             f"--lock-wait-timeout={JOIN_TIMEOUT * 1000}",
             "--no-password",

@@ -124,27 +124,6 @@ def set_sequences(connection: Connection, lines: bytes) -> None:
         cursor.executemany("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)", calls)
 
 
-def load_large_objects(connection: Connection, facts: SourceFacts, chunks: Iterator[bytes]) -> None:
-    """Their pages, into the large objects that the schema has made, with their owners and rights."""
-    with refused("filling large objects"), connection.transaction():
-        connection.execute(settings_sql(connection.info.server_version).encode())
-        connection.execute(
-            "CREATE TEMPORARY TABLE dwebbackup_pages (loid oid, pageno integer, data bytea) ON COMMIT DROP"
-        )
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(
-                f"COPY pg_temp.dwebbackup_pages FROM STDIN WITH (ENCODING '{facts.encoding}')".encode()
-            ) as copy,
-        ):
-            for block in blocks(chunks):
-                copy.write(block)
-        connection.execute(
-            """SELECT count(pg_catalog.lo_put(loid, pageno::bigint * 2048, data))
-            FROM (SELECT * FROM pg_temp.dwebbackup_pages ORDER BY loid, pageno) AS pages"""
-        )
-
-
 def analyze(server: Server, database: str, jobs: int) -> tuple[str, ...]:
     """Statistics for every table, the largest first: without them the first queries plan blindly.
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from dwebbackup.errors import Damaged, DatabaseRefused, WrongConfiguration
+from dwebbackup.errors import Damaged, DatabaseRefused, ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
-from dwebbackup.sources.postgres import load, properties, schema, swap
+from dwebbackup.sources.postgres import largeobjects, load, properties, schema, swap
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, major
 from dwebbackup.sources.postgres.properties import Properties
 from dwebbackup.sources.postgres.swap import Place, State
 from dwebbackup.sources.postgres.tools import Tools, choose
+
+KINDS = frozenset({"schema", *load.ROWS, "sequences", "largeobjects", "largeobjectowners", "properties"})
+"""The streams of a source of this kind, as `docs/format.md` describes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class PostgresTarget:
         facts = source.facts
         if facts.kind != "postgres":
             raise WrongConfiguration(f"this backup is of {facts.kind}, and {self.url} is PostgreSQL")
+        _require_known(source)
         here, there = (
             major(connection.info.server_version),
             int(facts.server_version.split(".")[0].split()[0]),
@@ -131,9 +135,9 @@ class PostgresTarget:
             load.load_rows(server, name, source.facts, _tables(source), read, options.jobs)
             with server.connect(name) as connection:
                 load.set_sequences(connection, b"".join(read(only(source, "sequences"))))
-                for stream in source.streams:
-                    if stream.kind == "largeobjects":
-                        load.load_large_objects(connection, source.facts, iter(read(stream)))
+                if any(stream.kind == "largeobjects" for stream in source.streams):
+                    owners, pages = read(only(source, "largeobjectowners")), read(only(source, "largeobjects"))
+                    largeobjects.load(connection, source.facts, owners, pages, give=plan.owners)
             schema.restore_section(
                 plan.tools, archive, "post-data", conninfo, environment, jobs=options.jobs, owners=plan.owners
             )
@@ -145,6 +149,16 @@ def _about_roles(plan: _Plan) -> Iterator[str]:
         yield f"leave out owners and rights: this role may not act for all of {', '.join(plan.properties.role_names)}"
     elif plan.missing:
         yield f"create the roles {', '.join(plan.missing)}"
+
+
+def _require_known(source: SourceRecord) -> None:
+    """Raises `ToolMissing` when a newer version stored what this one would leave out."""
+    unknown = sorted({stream.kind for stream in source.streams} - KINDS)
+    if unknown:
+        raise ToolMissing(
+            f"the backup holds {', '.join(unknown)}, which this version cannot put back",
+            "install the newest version: pip install --upgrade dwebbackup",
+        )
 
 
 def only(source: SourceRecord, kind: str) -> StreamRecord:
