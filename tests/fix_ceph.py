@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import itertools
 import json
-import os
 import random
 import shutil
 import signal
@@ -177,7 +176,8 @@ class Ceph:
         for port in (self.http, self.https):
             while not _listens(int(port.rpartition(":")[2])):
                 ended = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
-                assert not ended and time.monotonic() < deadline, f"{ended} ended\n{self._last_words()}"
+                assert not ended, f"{ended} ended\n{self._last_words()}"
+                assert time.monotonic() < deadline, f"nobody listens on {port}\n{self._last_words()}"
                 time.sleep(0.01)
 
     def _last_words(self) -> str:
@@ -188,7 +188,7 @@ class Ceph:
 @pytest.fixture(scope="session")
 def ceph() -> Iterator[Ceph]:
     """The gateway; each test process has its own. A missing program fails the test."""
-    missing = [program for program in PROGRAMS if not shutil.which(program, path=_path())]
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         pytest.fail(f"{', '.join(missing)} is missing: apt-get install radosgw ceph-mon ceph-osd")
     with running_ceph() as gateway:
@@ -236,31 +236,19 @@ def _certificate(
     signer: ec.EllipticCurvePrivateKey,
     extension: x509.ExtensionType,
 ) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
-    builder = builder.not_valid_after(now + datetime.timedelta(days=2))
+    builder = builder.not_valid_before(now - dt.timedelta(days=1))
+    builder = builder.not_valid_after(now + dt.timedelta(days=2))
     builder = builder.add_extension(extension, critical=True)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(
-        command,
-        env=os.environ | {"PATH": _path()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert not done.returncode, f"{command} failed: {done.stderr[-2000:]}"
     return done.stdout
-
-
-def _path() -> str:
-    """Debian keeps some of the programs where only root looks."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def _free_port() -> int:

@@ -159,7 +159,7 @@ def test_of_each_run_the_newest_counts(shelf: Shelf):
 
 
 def test_fresh_is_what_the_store_calls_fresh(shelf: Shelf, monkeypatch):
-    """This machine's clock has no part in it."""
+    """The clock of the machine that runs has no part in it."""
     begun(shelf, "old")
     shelf.root.now += 1
     begun(shelf, "young")

@@ -123,6 +123,5 @@ def test_the_second_reader_itself_notices(tmp_path):
         whole = path.read_bytes()
         path.write_bytes(flipped(whole, len(whole) * 4))
         with pytest.raises(Refused):
-            for backup in EXPECTED["backups"]:
-                digests_by_the_second(second(tmp_path), backup["sha256"])
+            [digests_by_the_second(second(tmp_path), backup["sha256"]) for backup in EXPECTED["backups"]]
         path.write_bytes(whole)

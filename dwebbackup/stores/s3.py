@@ -31,7 +31,7 @@ PATIENCE = 10
 
 _CONNECT_TIMEOUT = 10.0
 _CONNECTIONS = 16  # more than our threads ever use at once
-_BLOCK = 256 * 1024
+BLOCK = 256 * 1024
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 _ADDRESSING: Mapping[bool | None, Literal["auto", "path", "virtual"]] = {None: "auto", True: "path", False: "virtual"}
@@ -138,7 +138,7 @@ class S3Store:
         deadline = self._monotonic() + PATIENCE * self._address.timeout
         data = bytearray()
         self._check_size(name, answer.get("ContentLength", 0))
-        while block := answer["Body"].read(_BLOCK):
+        while block := answer["Body"].read(BLOCK):
             data += block
             self._check_size(name, len(data))
             if self._monotonic() > deadline:
@@ -187,12 +187,8 @@ class S3Store:
         """The server's answer. *name*: the object that `ObjectMissing` may be raised for."""
         with self._telling(what, name):
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._address.bucket, **arguments)
-        metadata = answer["ResponseMetadata"]
-        missing = [field for field in _PROOF[operation] if field not in answer]
-        if missing or "html" in metadata["HTTPHeaders"].get("content-type", ""):
-            raise not_s3(self._cannot(what), self._address, f"no {missing[0]}" if missing else "a web page")
-        if metadata["HTTPStatusCode"] not in (200, 204):
-            raise not_s3(self._cannot(what), self._address, f"HTTP status {metadata['HTTPStatusCode']}")
+        if doubt := _doubt(operation, answer):
+            raise not_s3(self._cannot(what), self._address, doubt)
         return answer
 
     @contextmanager
@@ -233,7 +229,7 @@ def _client(address: Address, key: AccessKey | None) -> Any:
     try:
         if address.ca:
             ssl.create_default_context(cafile=address.ca)
-        return boto3.client(
+        client = boto3.client(
             "s3",
             endpoint_url=address.endpoint or None,
             region_name=address.region or None,
@@ -247,6 +243,26 @@ def _client(address: Address, key: AccessKey | None) -> Any:
         what = f"the certificates in {address.ca}" if isinstance(error, OSError) else "the settings of the store"
         hint = "check its URL, and AWS's variables and files"
         raise WrongConfiguration(f"{what} cannot be used: {error}", hint) from error
+    client.meta.events.register_first("needs-retry.s3", _end_with_errors)
+    return client
+
+
+def _end_with_errors(response: tuple[Any, Any] | None, operation: Any, **_: object) -> None:
+    """Before botocore's own handler, which asks every other region, endlessly where a server always redirects."""
+    if response is not None and response[0].status_code >= 300:
+        raise ClientError(response[1], operation.name)
+
+
+def _doubt(operation: str, answer: Mapping[str, Any]) -> str:
+    """Why this is not what S3 answers; empty when it is."""
+    status, headers = answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"]["HTTPHeaders"]
+    if "html" in headers.get("content-type", ""):
+        return "a web page"
+    if status not in (200, 204):
+        return f"HTTP status {status}"
+    if operation == "delete_object" and status == 200 and headers.get("content-length") != "0":
+        return "a body where none should be"
+    return next((f"no {field}" for field in _PROOF[operation] if field not in answer), "")
 
 
 def _seconds(when: datetime) -> float:

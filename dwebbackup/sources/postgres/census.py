@@ -205,7 +205,7 @@ def properties(connection: Connection) -> bytes:
                 """SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_catalog.pg_db_role_setting s
                 LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
                 WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-                ORDER BY 1""",
+                ORDER BY s.setrole""",
             ),
             "roles": _roles(connection),
             "memberships": _memberships(connection),

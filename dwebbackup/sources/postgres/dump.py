@@ -122,6 +122,8 @@ class PostgresDump:
             "--section=pre-data",
             "--section=post-data",
             "-B",  # no large objects; its long name has changed
+            # Names of roles are in whatever encoding they were made: only without conversion are all readable.
+            f"--encoding={self._connection.info.parameter_status('server_encoding')}",
             f"--snapshot={snapshot}",
             f"--lock-wait-timeout={JOIN_TIMEOUT * 1000}",
             "--no-password",

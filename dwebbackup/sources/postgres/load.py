@@ -39,6 +39,8 @@ def load_rows(
     jobs: int,
 ) -> None:
     """Fill the tables, the largest first, by *jobs* connections. Raises what one of them failed with."""
+    with server.connect(database) as connection:
+        roots = _roots(connection)
     todo: queue.SimpleQueue[StreamRecord] = queue.SimpleQueue()
     for stream in sorted(streams, key=lambda stream: -stream.bytes):
         todo.put(stream)
@@ -51,7 +53,7 @@ def load_rows(
                     stream = todo.get_nowait()
                 except queue.Empty:
                     return
-                _load_table(connection, facts, stream, _until(stop, read(stream)))
+                _load_table(connection, facts, stream, _until(stop, read(stream)), roots.get(stream.path))
 
     in_parallel(work, jobs, stop)
 
@@ -77,15 +79,41 @@ def _until(stop: threading.Event, chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _load_table(connection: Connection, facts: SourceFacts, stream: StreamRecord, chunks: Iterator[bytes]) -> None:
-    """One table in one transaction.
+_SPREAD_BY_ENUM = """SELECT n.nspname, c.relname, root_n.nspname, root.relname
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_class root ON root.oid = pg_catalog.pg_partition_root(c.oid)
+    JOIN pg_catalog.pg_namespace root_n ON root_n.oid = root.relnamespace
+    WHERE c.relkind = 'r' AND c.relispartition AND EXISTS (
+      SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) AS above(oid)
+      JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = above.oid
+      JOIN pg_catalog.pg_opclass o ON o.oid = ANY (p.partclass)
+      WHERE p.partstrat = 'h' AND o.opcname = 'enum_ops')"""
+
+
+def _roots(connection: Connection) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Partitions whose rows may belong into another one here, and the table that spreads them.
+
+    The hash of an enum's value is that of a number which is another one in every database.
+    """
+    rows = execute(connection, _SPREAD_BY_ENUM)
+    return {(schema, name): (root_schema, root) for schema, name, root_schema, root in rows}
+
+
+def _load_table(
+    connection: Connection,
+    facts: SourceFacts,
+    stream: StreamRecord,
+    chunks: Iterator[bytes],
+    root: tuple[str, str] | None,
+) -> None:
+    """One table in one transaction; with *root*, by way of that.
 
     TRUNCATE in the same transaction lets COPY freeze the rows, and skip the log where `wal_level` is minimal.
-    A configuration table already has the extension's own rows.
+    A configuration table already has the extension's own rows, and below *root* may be those of other streams.
     """
-    table = identifier(*stream.path)
+    table = identifier(*(root or stream.path))
     columns = f" ({', '.join(map(identifier, stream.columns))})" if stream.columns else ""
-    fresh = stream.kind == "rows"
+    fresh = stream.kind == "rows" and root is None
     options = f"ENCODING '{facts.encoding}'{', FREEZE' if fresh else ''}"
     with refused(f"filling {table}"), connection.transaction():
         connection.execute(settings_sql(connection.info.server_version).encode())
