@@ -56,6 +56,11 @@ class Pack:
     def __len__(self) -> int:
         return len(self._frames)
 
+    def clear(self) -> None:
+        """Forget the frames."""
+        self._frames.clear()
+        self.size = 0
+
     def plain(self, *, full: bool) -> bytes:
         """All frames and the padding. *full*: the next frame did not fit, so only the capacity shows."""
         return b"".join((*self._frames, padding(self.size, self._most, full=full)))

@@ -76,12 +76,18 @@ class Uploader:
             self._room.release()
 
     def _put(self, filled: Filled) -> None:
+        entry, sealed = self._seal(filled)
+        self._store.put(entry.path, sealed)
+        with self._lock:
+            self._stored(entry, filled.numbers)
+
+    def _seal(self, filled: Filled) -> tuple[PackEntry, bytes]:
+        """While a pack is under way, which may take long, nothing of it is held but what is sent."""
         plain = filled.pack.plain(full=filled.full)
+        filled.pack.clear()
         sealed = age.seal(plain, self._recipients)
         sha256 = records.digest(sealed)
         entry = PackEntry(
             sha256, len(sealed), len(plain), self._fingerprints, filled.names, filled.lengths, filled.frames
         )
-        self._store.put(entry.path, sealed)
-        with self._lock:
-            self._stored(entry, filled.numbers)
+        return entry, sealed

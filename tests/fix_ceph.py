@@ -153,10 +153,9 @@ class Ceph:
         make_certificates(self.folder)
         keyring = str(self.folder / "keyring")
         _run("ceph-authtool", keyring, "-C", "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
+        every = [word for service in ("mon", "osd", "mgr") for word in ("--cap", service, "allow *")]
         for name in ("client.admin", "osd.0", "client.rgw"):
-            _run(
-                "ceph-authtool", keyring, "--gen-key", "-n", name, "--cap", "mon", "allow *", "--cap", "osd", "allow *"
-            )
+            _run("ceph-authtool", keyring, "--gen-key", "-n", name, *every)
 
     def _run(self, program: str, *words: str) -> str:
         return _run(program, "-c", str(self.folder / "ceph.conf"), *words)
@@ -186,22 +185,22 @@ class Ceph:
 
 
 @pytest.fixture(scope="session")
-def ceph() -> Iterator[Ceph]:
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """The gateway; each test process has its own. A missing program fails the test."""
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         pytest.fail(f"{', '.join(missing)} is missing: apt-get install radosgw ceph-mon ceph-osd")
-    with running_ceph() as gateway:
+    with running_ceph(tmp_path_factory.getbasetemp()) as gateway:
         yield gateway
 
 
 @contextmanager
-def running_ceph() -> Iterator[Ceph]:
-    """A second and a third try are for the case that somebody took one of the ports meanwhile."""
+def running_ceph(folder: Path) -> Iterator[Ceph]:
+    """It leaves nothing in *folder*. Tried again where somebody else may have taken one of its ports meanwhile."""
     for last in (False, False, True):
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dwebbackup-ceph-"))
-            gateway = Ceph(Path(folder))
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="ceph-", dir=folder))
+            gateway = Ceph(Path(own))
             stack.callback(gateway.stop)
             try:
                 gateway.start()

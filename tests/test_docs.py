@@ -16,19 +16,7 @@ from dwebbackup.config.layers import FILE_KEYS, MEANINGS, PREFIX, SECRETS
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
-EXAMPLE = """\
-sources:
-  - url_file: /run/secrets/blog-url   # or url:, where no password is in it
-    name: blog                        # the database's own name, unless given
-stores:
-  - url: file:///mnt/backups
-    name: disk
-key_file: writer-key                  # relative to this file
-target: postgresql://app@localhost/blog
-jobs: 4
-recipients: []
-postgres_bin: /usr/lib/postgresql/17/bin
-"""
+EXAMPLE = (Path(__file__).parents[1] / "examples" / "dwebbackup.yaml").read_text()
 
 
 def rendered() -> str:

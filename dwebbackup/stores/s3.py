@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import BytesIO
 from typing import Any, Literal
 
 import boto3
@@ -136,14 +137,14 @@ class S3Store:
     def _read(self, name: str, answer: Mapping[str, Any]) -> bytes:
         """The whole body; botocore raises where it is shorter than was said."""
         deadline = self._monotonic() + PATIENCE * self._address.timeout
-        data = bytearray()
+        data = BytesIO()  # which hands out its bytes uncopied
         self._check_size(name, answer.get("ContentLength", 0))
         while block := answer["Body"].read(BLOCK):
-            data += block
-            self._check_size(name, len(data))
+            data.write(block)
+            self._check_size(name, data.tell())
             if self._monotonic() > deadline:
                 raise StoreUnreachable(f"{self._cannot(f'read {name}')}: it comes too slowly")
-        return bytes(data)
+        return data.getvalue()
 
     def _check_size(self, name: str, size: int) -> None:
         if size > LARGEST:

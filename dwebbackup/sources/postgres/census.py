@@ -117,6 +117,8 @@ class Database:
     """`c`, `i` or `b`: libc, ICU, built in."""
     locale: str
     """Of the ICU or built-in provider."""
+    rules: str
+    """Of the ICU provider, beside the locale's own."""
     collation_version: str
     standby: bool
 
@@ -132,6 +134,7 @@ class Database:
             "ctype": self.ctype,
             "provider": self.provider,
             "locale": self.locale,
+            "rules": self.rules,
             "collation_version": self.collation_version,
         }
         return tuple((key, value) for key, value in values.items() if value)
@@ -168,15 +171,15 @@ def database(connection: Connection) -> Database:
     version = connection.info.server_version
     provider, collation = ("d.datlocprovider", "coalesce(d.datcollversion, '')") if version >= 150000 else ("'c'", "''")
     locale = "''" if version < 150000 else "d.datlocale" if version >= 170000 else "d.daticulocale"
+    rules = "d.daticurules" if version >= 160000 else "''"
     rows = execute(
         connection,
-        f"""SELECT d.oid, pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, {provider}::text,
-            coalesce({locale}, ''), {collation}, pg_catalog.pg_is_in_recovery(),
-            (SELECT system_identifier FROM pg_catalog.pg_control_system())::text
+        f"""SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())::text, d.oid,
+            pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, {provider}::text,
+            coalesce({locale}, ''), coalesce({rules}, ''), {collation}, pg_catalog.pg_is_in_recovery()
             FROM pg_catalog.pg_database d WHERE d.datname = current_database()""",  # noqa: S608
     )
-    oid, encoding, collate, ctype, kind, named, versioned, standby, system = rows[0]
-    return Database(system, oid, encoding, collate, ctype, kind, named, versioned, standby)
+    return Database(*rows[0])
 
 
 def extensions(connection: Connection) -> tuple[Extension, ...]:
@@ -251,9 +254,12 @@ def _roles(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
+    since_16 = connection.info.server_version >= 160000
+    others = "bool_or(a.inherit_option), bool_or(a.set_option)" if since_16 else "NULL::boolean, NULL::boolean"
     return execute(
         connection,
-        f"""SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option) FROM pg_catalog.pg_auth_members a
+        f"""SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option), {others}
+            FROM pg_catalog.pg_auth_members a
             JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
             WHERE m.oid IN (SELECT oid FROM ({ROLES}) AS role)
               AND (g.rolname ~ '^pg_' OR g.oid IN (SELECT oid FROM ({ROLES}) AS role))

@@ -122,6 +122,7 @@ class PostgresDump:
             "--section=pre-data",
             "--section=post-data",
             "-B",  # no large objects; its long name has changed
+            *(["--no-statistics"] if self._tools.major >= 18 else []),  # ANALYZE comes with every restore
             # Names of roles are in whatever encoding they were made: only without conversion are all readable.
             f"--encoding={self._connection.info.parameter_status('server_encoding')}",
             f"--snapshot={snapshot}",

@@ -38,8 +38,8 @@ class Properties:
     settings: tuple[tuple[str, tuple[str, ...]], ...]
     """(role or empty for all, `name=value` each)."""
     roles: tuple[Mapping[str, Any], ...]
-    memberships: tuple[tuple[str, str, bool], ...]
-    """(group, member, with admin option)."""
+    memberships: tuple[tuple[str, str, bool, bool | None, bool | None], ...]
+    """(group, member, with the admin, inherit and set options); the last two are None from before PostgreSQL 16."""
 
     @property
     def role_names(self) -> tuple[str, ...]:
@@ -80,7 +80,8 @@ def may_give(connection: Connection, properties: Properties, missing: Sequence[s
     if superuser or (missing and not creates):
         return bool(superuser)
     owners = [str(role["name"]) for role in properties.roles if role.get("owns") and role["name"] not in missing]
-    query = "SELECT bool_and(pg_catalog.pg_has_role(name, 'MEMBER')) FROM unnest(%s::text[]) AS owner(name)"
+    right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    query = f"SELECT bool_and(pg_catalog.pg_has_role(name, '{right}')) FROM unnest(%s::text[]) AS owner(name)"  # noqa: S608
     return not owners or bool(execute(connection, query, (owners,))[0][0])
 
 
@@ -104,11 +105,25 @@ def create_roles(connection: Connection, properties: Properties, missing: Sequen
             notes.append(f"role {name} was made without {', '.join(withheld)}; grant it yourself if it needs it")
         if role.get("login") and not role.get("verifier"):
             notes.append(f"role {name} was made without a password: the backup could not see it")
-    for group, member, admin in properties.memberships:
+    for group, member, *options in properties.memberships:
         if member in missing:
-            option = " WITH ADMIN OPTION" if admin else ""
-            execute(connection, f"GRANT {identifier(group)} TO {identifier(member)}{option}")
+            notes += _join(connection, group, member, options)
     return tuple(notes)
+
+
+def _join(connection: Connection, group: str, member: str, options: Sequence[bool | None]) -> Iterator[str]:
+    """Make *member* one of *group*, as it was. A statement that this role may not run is a note."""
+    admin, *others = options
+    words = ["ADMIN OPTION"] if admin else []
+    if connection.info.server_version >= 160000:
+        words += [f"{name} {value}" for name, value in zip(("INHERIT", "SET"), others, strict=True) if value is not None]
+    try:
+        execute(
+            connection,
+            f"GRANT {identifier(group)} TO {identifier(member)}{' WITH ' if words else ''}{', '.join(words)}",
+        )
+    except DatabaseRefused as error:
+        yield f"not restored: {member} as a member of {group}: {error}"
 
 
 def _attributes(role: Mapping[str, Any]) -> Iterator[str]:

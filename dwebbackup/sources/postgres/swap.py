@@ -14,12 +14,15 @@ from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, RestoreFailed, TargetNotEmpty
 from dwebbackup.manifest import SourceFacts
 from dwebbackup.sources.postgres import census
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal, major
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
 
 LONGEST_NAME = 63
 """Bytes of a PostgreSQL name."""
 
 RENAME_TRIES = 20
+
+_PROVIDERS = {"c": ("libc", ""), "i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}
+"""By `pg_database.datlocprovider`: its name, and the option of CREATE DATABASE for its locale."""
 
 
 class State(Enum):
@@ -156,21 +159,18 @@ def temporary_database(connection: Connection, place: Place, facts: SourceFacts)
 
 
 def _create(connection: Connection, name: str, encoding: str, locale: Mapping[str, str]) -> str:
-    """From template0, with this encoding and locale (`census.Database.details`). Raises `DatabaseRefused`."""
-    version = connection.info.server_version
+    """From template0, with this encoding and locale (`census.Database.details`)."""
     words = [
         f"CREATE DATABASE {identifier(name)} TEMPLATE template0 ENCODING {literal(encoding)}",
         f"LC_COLLATE {literal(locale.get('collate', 'C'))} LC_CTYPE {literal(locale.get('ctype', 'C'))}",
     ]
-    provider = {"i": "icu", "b": "builtin"}.get(locale.get("provider", ""))
-    if provider:
-        if version < (150000 if provider == "icu" else 170000):
-            raise DatabaseRefused(
-                f"the backup's database sorts by {provider} rules, which PostgreSQL {major(version)} cannot set",
-                "restore onto the source's major version or a newer one",
-            )
-        words.append(f"LOCALE_PROVIDER {provider}")
-        words.append(f"{'ICU_LOCALE' if provider == 'icu' else 'BUILTIN_LOCALE'} {literal(locale.get('locale', ''))}")
+    if connection.info.server_version >= 150000:
+        provider, option = _PROVIDERS[locale.get("provider", "c")]
+        words.append(f"LOCALE_PROVIDER {provider}")  # else it would be template0's
+        if option:
+            words.append(f"{option} {literal(locale.get('locale', ''))}")
+        if locale.get("rules"):
+            words.append(f"ICU_RULES {literal(locale['rules'])}")
     return " ".join(words)
 
 

@@ -13,7 +13,7 @@ from dwebbackup.sources.postgres import largeobjects, load, properties, schema, 
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, major
 from dwebbackup.sources.postgres.properties import Properties
 from dwebbackup.sources.postgres.swap import Place, State
-from dwebbackup.sources.postgres.tools import Tools, choose
+from dwebbackup.sources.postgres.tools import Tools, choose, major_in
 
 KINDS = frozenset({"schema", *load.ROWS, "sequences", "largeobjects", "largeobjectowners", "properties"})
 """The streams of a source of this kind, as `docs/format.md` describes them."""
@@ -87,16 +87,13 @@ class PostgresTarget:
         if facts.kind != "postgres":
             raise WrongConfiguration(f"this backup is of {facts.kind}, and {self.url} is PostgreSQL")
         _require_known(source)
-        here, there = (
-            major(connection.info.server_version),
-            int(facts.server_version.split(".")[0].split()[0]),
-        )
+        here, there = major(connection.info.server_version), major_in(facts.server_version)
         if here < there:
             raise DatabaseRefused(
                 f"the backup is of PostgreSQL {there}, and {self.url} is PostgreSQL {here}",
                 f"restore onto PostgreSQL {there} or newer",
             )
-        tools = choose(max(here, int(facts.client_version.split(".")[0])), self._bin_folder)
+        tools = choose(max(here, major_in(facts.client_version)), self._bin_folder)
         place = swap.look(connection, self._server)
         swap.require_room(place, replace=options.replace)
         self._require_extensions(connection, source)

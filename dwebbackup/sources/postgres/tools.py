@@ -36,10 +36,15 @@ class Tools:
 
     @property
     def major(self) -> int:
-        return int(re.split(r"\D", self.version, maxsplit=1)[0])
+        return major_in(self.version)
 
     def program(self, name: str) -> str:
         return os.path.join(self.folder, name)
+
+
+def major_in(version: str) -> int:
+    """18 of `18.4`, of `18beta1`, and of `18.4 (Debian 18.4-1)`."""
+    return int(re.split(r"\D", version, maxsplit=1)[0])
 
 
 def choose(server_major: int, bin_folder: str | None = None) -> Tools:
@@ -57,13 +62,8 @@ def choose(server_major: int, bin_folder: str | None = None) -> Tools:
     )
 
 
-def at_least(major: int, bin_folder: str | None = None) -> Tools:
-    """A client that reads archives which major *major* wrote. Raises `ToolMissing`."""
-    return choose(major, bin_folder)
-
-
 def installed(bin_folder: str | None = None) -> Iterator[Tools]:
-    """Every complete set of client programs here; only *bin_folder*'s when it is given."""
+    """Every complete set of client programs here; only *bin_folder*'s when it is given, several as in PATH."""
     for folder in dict.fromkeys(_folders(bin_folder)):
         if all(os.access(os.path.join(folder, program), os.X_OK) for program in PROGRAMS):
             version = _version(os.path.join(folder, "pg_dump"))
@@ -73,7 +73,7 @@ def installed(bin_folder: str | None = None) -> Iterator[Tools]:
 
 def _folders(bin_folder: str | None) -> Iterator[str]:
     if bin_folder:
-        yield bin_folder
+        yield from bin_folder.split(os.pathsep)
         return
     for place in PLACES:
         yield from glob.glob(place)
