@@ -101,7 +101,7 @@ def test_the_yaml_example_is_good_and_complete(tmp_path: Path):
     config = load(Given(config=str(tmp_path / "c.yaml")), {})
     assert (config.sources[0].name, config.stores[0].name, config.key, config.jobs) == ("blog", "disk", "dwbw1...", 4)
     assert set(FILE_KEYS) - {"target_file"} == {
-        line.partition(":")[0] for line in EXAMPLE.splitlines() if line[0] != " "
+        line.partition(":")[0] for line in EXAMPLE.splitlines() if line[0] not in " #"
     }
 
 

@@ -116,7 +116,9 @@ def _join(connection: Connection, group: str, member: str, options: Sequence[boo
     admin, *others = options
     words = ["ADMIN OPTION"] if admin else []
     if connection.info.server_version >= 160000:
-        words += [f"{name} {value}" for name, value in zip(("INHERIT", "SET"), others, strict=True) if value is not None]
+        words += [
+            f"{name} {value}" for name, value in zip(("INHERIT", "SET"), others, strict=True) if value is not None
+        ]
     try:
         execute(
             connection,
