@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from shelf import Shelf
 
-pytest_plugins = ["fix_postgres", "fix_age", "fix_ceph"]
+pytest_plugins = ["fix_postgres", "fix_age", "fix_ceph", "fix_majors"]
 
 # No test is timed: neither an example (deadline) nor the drawing of examples (too_slow).
 settings.register_profile(

@@ -192,11 +192,11 @@ class SyntheticTarget:
 
 
 def back_up(
-    store: Store, *sources: Source | Contents, jobs: int = 1, recipients: tuple[bytes, ...] = ()
+    store: Store, *sources: Source | Contents, jobs: int = 1, uploads: int = 1, recipients: tuple[bytes, ...] = ()
 ) -> backup.Done:
     """One backup of *sources* by the writer."""
     wanted = [SyntheticSource(each) if isinstance(each, Mapping) else each for each in sources]
-    options = backup.Options(jobs=jobs, recipients=recipients)
+    options = backup.Options(jobs=jobs, uploads=uploads, recipients=recipients)
     return backup.back_up(wanted, access.below(store, WRITER.id), WRITER, options)
 
 

@@ -399,18 +399,37 @@ def test_spilled_streams_and_merged_indexes_come_before_the_manifest(spilling, s
     assert len([verb for verb, name in faulty.calls if verb == "put" and "/indexes/" in name]) == 3
 
 
-def test_every_pack_is_acknowledged_before_its_index_is_written(small, store):
+class Slow(MemoryStore):
+    """Keeps the first pack waiting until three others are stored; *acknowledged* is what was, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.acknowledged: list[str] = []
+        self._others = threading.Semaphore(0)
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        is_pack = "/packs/" in name
+        self.begun += [name] if is_pack else []
+        if self.begun[:1] == [name]:
+            for _ in range(3):
+                self._others.acquire()
+        links = super().put(name, data)
+        self.acknowledged.append(name)
+        if is_pack:
+            self._others.release()
+        return links
+
+
+def test_every_pack_is_acknowledged_before_its_index_is_written(small):
     small.setattr(storing, "INDEX_ROWS", 60)
-    put: list[str] = []
-
-    def watch(call: Call) -> None:
-        if call.verb == "put":
-            put.append(call.name)
-
-    done = back_up(Faulty(store, watch), {"a": noise(300_000)}, jobs=3)
+    store = Slow()
+    done = back_up(store, {"a": noise(300_000)}, uploads=2)
+    assert store.acknowledged.index(store.begun[0]) > 3
     for ref, index in zip(done.backup.manifest.indexes, indexes(store, done), strict=True):
-        position = put.index(f"{ROOT}indexes/{ref.sha256}.age")
-        assert all(put.index(ROOT + pack.path) < position for pack in index.packs)
+        position = store.acknowledged.index(f"{ROOT}indexes/{ref.sha256}.age")
+        assert all(store.acknowledged.index(ROOT + pack.path) < position for pack in index.packs)
+    assert restored(store) == {"a": noise(300_000)}
 
 
 # --- a run that ends early ---

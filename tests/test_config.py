@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from dwebbackup.config import Config, Given, load
+from dwebbackup.config import Config, Given, StoreSecrets, load
 from dwebbackup.config.urls import parse_source
 from dwebbackup.errors import WrongConfiguration
 
@@ -250,12 +250,81 @@ def test_a_password_on_the_command_line_is_refused_unseen(url: str):
 # --- stores ---
 
 
-def test_a_store_may_have_a_name_and_no_other_option():
+def test_a_store_has_the_options_of_its_kind():
     store = configured(STORE="file:///backups?name=disk").stores[0]
-    assert (store.url, store.name) == ("file:///backups", "disk")
+    assert (store.url, store.name, store.called, store.kind) == ("file:///backups", "disk", "disk", "file")
     assert "no option 'nmae'" in refusal(STORE="file:///backups?nmae=disk")
+    assert "no option 'region' (there is: name)" in refusal(STORE="file:///backups?region=eu")
+    assert "region twice" in refusal(STORE="s3://bucket?region=a&region=b")
     assert "a store's name" in refusal(STORE="file:///backups?name=My%20Disk")
     assert "a store is not a URL" in refusal(STORE="/backups")
+
+
+def test_a_buckets_url_keeps_its_options_and_loses_its_name():
+    url = "s3://bucket/a?endpoint=https://s3.example&name=far&path_style=yes"
+    store = configured(STORE=url).stores[0]
+    assert (store.url, store.called) == ("s3://bucket/a?endpoint=https://s3.example&path_style=yes", "far")
+    assert [store.called for store in configured(STORE="s3://bucket file:///a").stores] == ["s3", "local"]
+
+
+def test_two_stores_have_different_names():
+    assert "same name" in refusal(STORE="s3://one s3://two")
+    assert "same name" in refusal("stores: [{url: 's3://one', name: a}, {url: 's3://two', name: a}]")
+
+
+def test_what_a_buckets_url_leaves_open_awss_variables_say():
+    aws = {"AWS_ENDPOINT_URL": "https://any", "AWS_ENDPOINT_URL_S3": "https://s3:1/a b", "AWS_DEFAULT_REGION": "eu"}
+    urls = {
+        "s3://bucket": "s3://bucket?endpoint=https://s3:1/a%20b&region=eu",
+        "s3://bucket?endpoint=https://mine&name=a": "s3://bucket?endpoint=https://mine&region=eu",
+        "s3://bucket?region=mine": "s3://bucket?region=mine&endpoint=https://s3:1/a%20b",
+        "file:///backups": "file:///backups",
+    }
+    for url, whole in urls.items():
+        assert load(None, aws | {"DWEBBACKUP_STORE": url}).stores[0].url == whole
+    aws |= {"AWS_ENDPOINT_URL_S3": "", "AWS_REGION": "us"}
+    assert load(None, aws | {"DWEBBACKUP_STORE": "s3://b"}).stores[0].url == "s3://b?endpoint=https://any&region=us"
+
+
+def test_a_store_finds_its_secrets_by_its_name():
+    secret = secret_file("secret", "hunter2\n")
+    config = configured(
+        STORE="s3://one?name=my-bucket s3://two file:///three",
+        STORE_MY_BUCKET_ACCESS_KEY_ID="id",
+        STORE_MY_BUCKET_SECRET_ACCESS_KEY_FILE=secret,
+        STORE_S3_ACCESS_KEY_ID="other",
+        STORE_S3_SECRET_ACCESS_KEY="hunter3",
+        STORE_S3_SESSION_TOKEN="hunter4",
+    )
+    assert [store.secrets for store in config.stores] == [
+        StoreSecrets("id", "hunter2", ""),
+        StoreSecrets("other", "hunter3", "hunter4"),
+        None,
+    ]
+    assert config.warnings == ()
+    assert "hunter" not in repr(config)
+    assert "other" not in repr(config.stores[1].secrets)
+
+
+def test_half_an_access_key_is_named():
+    for half in ({"ACCESS_KEY_ID": "id"}, {"SECRET_ACCESS_KEY": "hunter2"}, {"SESSION_TOKEN": "hunter2"}):
+        message = refusal(STORE="s3://bucket", **{f"STORE_S3_{name}": value for name, value in half.items()})
+        assert "store s3 has only a part of its access key" in message
+        assert "DWEBBACKUP_STORE_S3_ACCESS_KEY_ID" in message
+        assert "hunter2" not in message
+
+
+def test_secrets_of_a_store_that_is_not_configured_earn_a_warning():
+    (warning,) = configured(STORE="s3://bucket", STORE_S4_ACCESS_KEY_ID="hunter2").warnings
+    assert warning == "DWEBBACKUP_STORE_S4_ACCESS_KEY_ID is for a store that is not configured"
+    assert configured(STORE="s3://bucket", STORE_S4_ACCESS_KEY_ID="").warnings == ()
+
+
+def test_secrets_in_a_stores_url_are_refused_unseen():
+    for url in ("s3://id:hunter2@bucket", "s3://hunter2@bucket/a"):
+        message = refusal(STORE=url)
+        assert "ACCESS_KEY_ID" in message
+        assert "hunter2" not in message
 
 
 def test_the_environment_is_asked_when_nobody_gives_one(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from dwebbackup import errors
 from dwebbackup.cli import commands
 from dwebbackup.cli.commands import SUMMARIES
 from dwebbackup.config import Given, load
-from dwebbackup.config.layers import FILE_KEYS, MEANINGS, PREFIX, SECRETS
+from dwebbackup.config.layers import FILE_KEYS, MEANINGS, PREFIX, SECRETS, STORE_SECRETS
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -42,6 +42,9 @@ def _configuration() -> Iterator[str]:
     for name, meaning in MEANINGS.items():
         also = f", or `{PREFIX}{name}_FILE`" if name in SECRETS else ""
         yield f"| `{PREFIX}{name}`{also} | {meaning} |"
+    for name, meaning in STORE_SECRETS.items():
+        variable = f"{PREFIX}STORE_<NAME>_{name}"
+        yield f"| `{variable}`, or `…_{name}_FILE` | {meaning} |"
     yield from ("", "The YAML file:", "", "```yaml", *EXAMPLE.splitlines(), "```")
 
 

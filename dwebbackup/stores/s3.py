@@ -30,9 +30,12 @@ LARGEST = 64 * 1024 * 1024
 PATIENCE = 10
 """Timeouts that a whole object may take: a server that gives a byte now and then never times out by itself."""
 
+BLOCK = 256 * 1024
+"""Bytes read at once."""
+
 _CONNECT_TIMEOUT = 10.0
 _CONNECTIONS = 16  # more than our threads ever use at once
-BLOCK = 256 * 1024
+_REPAIR = "if another store has it, `dwebbackup repair` copies it back"
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 _ADDRESSING: Mapping[bool | None, Literal["auto", "path", "virtual"]] = {None: "auto", True: "path", False: "virtual"}
@@ -209,7 +212,7 @@ class S3Store:
         if name and complaint.is_vague and not complaint.is_transient:
             self.prepare()
         if name and complaint.is_missing:
-            return ObjectMissing(f"store {self._name} has no {name}", "if another store has it, copy it back")
+            return ObjectMissing(f"store {self._name} has no {name}", _REPAIR)
         return complaint.told(self._cannot(what), self._address)
 
 

@@ -40,7 +40,7 @@ _WHICH_KEY = (
 _KEY = "check the access key: its id, its secret, and that it is one of this server's"
 _TOKEN = "get a new session: its token has expired or is not valid"  # noqa: S105  # says so, and is none
 _RIGHTS = "the access key has to be allowed GetObject, PutObject, DeleteObject and ListBucket here"
-_ROOM = "raise the quota, or make room: `dwebbackup prune` drops old backups"
+_ROOM = "raise the quota, or make room"
 _ENDPOINT = "check the store's endpoint, and that it is the address of its S3 interface"
 _HINTS = {
     "NoSuchBucket": "make the bucket, or check its name, the endpoint and the region",

@@ -60,11 +60,16 @@ def with_extension(server: ScratchPostgres, folder: Path) -> Binaries:
             mirror[name].parent.mkdir(parents=True, exist_ok=True)
             mirror[name].symlink_to(places[name])
     _mirror_folder(places["SHAREDIR"], mirror["SHAREDIR"], inner="extension")
-    (mirror["SHAREDIR"] / "extension" / f"{EXTENSION}.control").write_text(_CONTROL)
-    (mirror["SHAREDIR"] / "extension" / f"{EXTENSION}--1.0.sql").write_text(_SCRIPT)
+    add_extension(mirror["SHAREDIR"] / "extension")
     mirror["BINDIR"].mkdir(parents=True, exist_ok=True)
     shutil.copy2(server.binaries.postgres, mirror["BINDIR"] / "postgres")
     return replace(server.binaries, postgres=mirror["BINDIR"] / "postgres")
+
+
+def add_extension(folder: Path) -> None:
+    """Put the test extension's two files where a PostgreSQL installation keeps those of its own."""
+    (folder / f"{EXTENSION}.control").write_text(_CONTROL)
+    (folder / f"{EXTENSION}--1.0.sql").write_text(_SCRIPT)
 
 
 def _mirror_folder(folder: Path, to: Path, *, inner: str) -> None:

@@ -24,19 +24,33 @@ from dwebbackup.scratch.postgres import find_postgres
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def differences(uri_a: str, uri_b: str) -> list[str]:
+def differences(uri_a: str, uri_b: str, pg_dump: Path | None = None) -> list[str]:
     """Everything in which database *a* differs from *b*, as readable pieces; empty when they are the same.
 
     Their names may differ, and so may the order of rows and of what `pg_dump` prints.
     """
     with _connect(uri_a) as a, _connect(uri_b) as b:
         return [
-            *_compare_schemas(_schema(uri_a, a), _schema(uri_b, b)),
-            *_compare_tables(a, b),
-            *_compare("sequence", _sequences(a), _sequences(b)),
-            *_compare("large object", _large_objects(a), _large_objects(b)),
+            *_compare_schemas(_schema(uri_a, a, pg_dump), _schema(uri_b, b, pg_dump)),
+            *_compare_contents(a, b),
             *_compare("extension", _extensions(a), _extensions(b)),
         ]
+
+
+def differences_between_majors(uri_a: str, uri_b: str, pg_dump: Path) -> list[str]:
+    """The same for servers of different major versions, which print one definition in several ways.
+
+    Of the schema it is compared what there is, and of extensions nothing: their versions are the servers'.
+    """
+    with _connect(uri_a) as a, _connect(uri_b) as b:
+        there_is = [dict.fromkeys(_schema(uri, at, pg_dump), "there") for uri, at in ((uri_a, a), (uri_b, b))]
+        return [*_compare("schema", *there_is), *_compare_contents(a, b)]
+
+
+def _compare_contents(a: Connection, b: Connection) -> Iterator[str]:
+    yield from _compare_tables(a, b)
+    yield from _compare("sequence", _sequences(a), _sequences(b))
+    yield from _compare("large object", _large_objects(a), _large_objects(b))
 
 
 def _compare(what: str, in_a: Mapping[str, Any], in_b: Mapping[str, Any]) -> Iterator[str]:
@@ -56,13 +70,14 @@ _NOISE = re.compile(
 )
 
 
-def _schema(uri: str, connection: Connection) -> dict[str, str]:
+def _schema(uri: str, connection: Connection, pg_dump: Path | None) -> dict[str, str]:
     """The statements that make the database, by the headings that pg_dump gives them.
 
     They are sorted by these, since two dumps of the same need not have the same order.
     """
     found = defaultdict(str)
-    preamble, *pieces = _HEADING.split(_dumped_schema(uri, connection.info.parameter_status("server_encoding") or ""))
+    encoding = connection.info.parameter_status("server_encoding") or ""
+    preamble, *pieces = _HEADING.split(_dumped_schema(uri, encoding, pg_dump or _pg_dump()))
     found["settings"] = preamble
     access_method = ""
     for heading, body in zip(pieces[::2], pieces[1::2], strict=True):
@@ -89,10 +104,10 @@ def _nameless(heading: str, body: str, name: str) -> tuple[str, str]:
 _PRINTED_ALIKE = "-c quote_all_identifiers=off -c standard_conforming_strings=on -c timezone=UTC -c bytea_output=hex"
 
 
-def _dumped_schema(uri: str, encoding: str) -> str:
+def _dumped_schema(uri: str, encoding: str, pg_dump: Path) -> str:
     """In the database's own encoding, since names of roles, which all databases share, may have no other."""
     dumped = subprocess.run(
-        [_pg_dump(), "--schema-only", "--create", f"--encoding={encoding}", "-d", uri],
+        [pg_dump, "--schema-only", "--create", f"--encoding={encoding}", "-d", uri],
         env=os.environ | {"PGOPTIONS": _PRINTED_ALIKE},
         capture_output=True,
         encoding="utf-8",

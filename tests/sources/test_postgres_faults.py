@@ -234,6 +234,28 @@ def test_what_others_do_between_the_listing_and_the_locks_is_seen_whole_or_not_a
     assert_good(store, pg_target, state(bank))
 
 
+def test_a_table_that_appears_between_the_listing_and_the_locks_is_locked_as_well(bank, pg_target, store):
+    """Or else somebody could truncate it under us, and it would be backed up as empty."""
+    other = psycopg.connect(bank.uri)
+    other.execute("LOCK TABLE first IN ACCESS EXCLUSIVE MODE")
+    truncating: list[Session] = []
+
+    def truncate() -> None:
+        truncating.append(Session(bank.uri, "TRUNCATE appeared"))
+        assert truncating[0].waits()
+
+    running = Backup(at_the_first("put", truncate, store), PostgresSource(bank.uri, jobs=1))
+    wait_for(bank.uri, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'first'::regclass")
+    other.execute("CREATE TABLE appeared AS SELECT generate_series(1, 50) AS id")
+    other.commit()
+    other.close()
+    running.join()
+    assert running.error is None
+    truncating[0].join()
+    with brought_back(store, pg_target) as copy:
+        assert copy.psql("SELECT count(*) FROM appeared") == "50"
+
+
 def test_a_deadlock_with_a_migration_is_given_way_to(bank, pg_target, store):
     """It holds the table that we lock last, and now wants the one that we locked first."""
     other = psycopg.connect(bank.uri)

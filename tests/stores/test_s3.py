@@ -546,6 +546,23 @@ class TestItsUrl:
         assert "hunter2" not in f"{caught.value}{caught.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("style", "asked"),
+    [
+        (None, "http://s3.example/bucket/w/1/a"),
+        (True, "http://s3.example/bucket/w/1/a"),
+        (False, "http://bucket.s3.example/w/1/a"),
+    ],
+)
+def test_the_bucket_stands_in_the_path_or_before_the_host(
+    style: bool | None, asked: str, monkeypatch: pytest.MonkeyPatch
+):
+    with front(response(200, b"a", Last_Modified=TIME)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert asking("http://s3.example", path_style=style).get("w/1/a") == b"a"
+        assert proxy.asked == [("GET", asked)]
+
+
 CONTENTS = {"large": noise(700_000), "rows": b"1\n2\n3\n", "empty": b""}
 
 

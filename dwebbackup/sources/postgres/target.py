@@ -127,18 +127,22 @@ class PostgresTarget:
         with server.connect(name) as connection:
             environment = server.environment(connection, name)
             conninfo = server.conninfo(name)
+            if plan.owners:
+                schema.level_public(connection, major_in(source.facts.client_version))
         with schema.archive_file(read(only(source, "schema"))) as archive:
-            schema.restore_section(plan.tools, archive, "pre-data", conninfo, environment, jobs=1, owners=plan.owners)
+            notes = schema.restore_section(
+                plan.tools, archive, "pre-data", conninfo, environment, jobs=1, owners=plan.owners
+            )
             load.load_rows(server, name, source.facts, _tables(source), read, options.jobs)
             with server.connect(name) as connection:
                 load.set_sequences(connection, b"".join(read(only(source, "sequences"))))
                 if any(stream.kind == "largeobjects" for stream in source.streams):
                     owners, pages = read(only(source, "largeobjectowners")), read(only(source, "largeobjects"))
                     largeobjects.load(connection, source.facts, owners, pages, give=plan.owners)
-            schema.restore_section(
+            notes += schema.restore_section(
                 plan.tools, archive, "post-data", conninfo, environment, jobs=options.jobs, owners=plan.owners
             )
-        return load.analyze(server, name, options.jobs)
+        return notes + load.analyze(server, name, options.jobs)
 
 
 def _about_roles(plan: _Plan) -> Iterator[str]:
