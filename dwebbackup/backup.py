@@ -103,7 +103,7 @@ class _Run:
 
     def run(self, sources: Sequence[Source]) -> Done:
         self._checkpoints.put()
-        newest = self._catalog.newest()
+        newest = self._catalog.newest_for_writing()
         before = self._last_of(sources, newest)
         reuse = self._reusable(before)
         storing = Storing(
@@ -242,8 +242,7 @@ class _Run:
 
     def _manifest(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Manifest:
         sources, indexes = self._sources(taken, storing, reuse)
-        parents = tuple(tip.ref for tip in newest.tips)
-        sequence = max((parent.sequence for parent in parents), default=0) + 1
+        sequence = max((parent.sequence for parent in newest.parents), default=0) + 1
         sources, spilled = self._spill(sources, storing)
         return Manifest(
             writer=self._key.id,
@@ -255,7 +254,7 @@ class _Run:
             sources=sources,
             indexes=tuple(indexes),
             sealed=self._for_readers(),
-            parents=parents,
+            parents=newest.parents,
             kept=newest.refs,
             newest=_newest(taken, newest, sequence),
             stores=(StoreNote(self._store.name, self._store.url),),

@@ -52,6 +52,13 @@ class Newest:
     refs: tuple[ManifestRef, ...]
     """All manifests listed, oldest first, good or not."""
     doubts: tuple[str, ...] = ()
+    lost: ManifestRef | None = None
+    """What the head says is newest, where that cannot be read."""
+
+    @property
+    def parents(self) -> tuple[ManifestRef, ...]:
+        """What the next manifest follows."""
+        return (*(tip.ref for tip in self.tips), *([self.lost] if self.lost else []))
 
 
 class Catalog:
@@ -100,32 +107,46 @@ class Catalog:
         return parallel(one, refs)
 
     def newest(self) -> Newest:
-        """The tips of the chain.
+        """The tips of the chain, for a reader.
 
         A manifest that nobody can read, or that somebody else signed, is passed over and named in `doubts`;
-        but when the head, or a backup that was read, vouches for a newer one than can be read, that is an
-        error: what is newest must not silently get older. Raises `Damaged`, `StoreUnreachable`.
+        but when the head vouches for a newer one than can be read, that is an error: what is newest must not
+        silently get older. Raises `Damaged`, `StoreUnreachable`.
         """
-        head = self.head()  # first: a backup that ends meanwhile is then in the listing and not yet in the head
+        newest = self.survey(self.head())
+        if newest.lost:
+            readable = ", ".join(tip.ref.id for tip in newest.tips)
+            raise Damaged(
+                "; ".join(newest.doubts),
+                f"the newest backup that can be read is {readable}" if readable else "look into the other stores",
+            )
+        return newest
+
+    def newest_for_writing(self) -> Newest:
+        """The same for a writer, whom nothing of this stops: what is lost is a parent, and a doubt.
+
+        Otherwise whoever can spoil one object could stop all backups. Raises `StoreUnreachable`.
+        """
+        try:
+            head = self.head()
+        except Damaged as error:
+            newest = self.survey(None)
+            return replace(newest, doubts=(*newest.doubts, f"the head was passed over: {error}"))
+        return self.survey(head)
+
+    def survey(self, head: Head | None) -> Newest:
+        """What there is, against a head that was read before: a backup that ends meanwhile is then in the listing."""
         refs = self.refs()
         doubts: list[str] = []
-        if not refs:
-            if head:
-                raise Damaged(
-                    f"the head says that there is a backup {head.sequence}, but {self.store.name} lists none",
-                    "the manifests were deleted, or are on another store",
-                )
-            return Newest((), ())
         tips = self._tips(refs, doubts)
         reached = max((tip.ref.sequence for tip in tips), default=0)
-        if head and head.sequence >= reached and not any(tip.ref.sha256 == head.manifest.sha256 for tip in tips):
-            hint = f"the newest backup that can be read is {tips[0].ref.id}" if tips else ""
-            raise Damaged(
-                f"the head names backup {head.sequence}, and its manifest cannot be read"
-                + "".join(f"; {doubt}" for doubt in doubts),
-                hint,
-            )
-        return Newest(tuple(tips), tuple(refs), tuple(doubts))
+        if head is None or head.sequence < reached or any(tip.ref.sha256 == head.manifest.sha256 for tip in tips):
+            return Newest(tuple(tips), tuple(refs), tuple(doubts))
+        lost = ManifestRef(head.sequence, head.manifest.sha256)
+        absent = f"is not in {self.store.name}{'' if refs else ', which lists none'}"
+        why = "cannot be read" if lost in refs else absent
+        doubts.insert(0, f"the head names backup {lost.id}, and its manifest {why}")
+        return Newest(tuple(tips), tuple(refs), tuple(doubts), lost)
 
     def _tips(self, refs: Sequence[ManifestRef], doubts: list[str]) -> list[Backup]:
         """Read down from the highest sequence until one stands alone and everything above it was read."""
@@ -183,24 +204,36 @@ class Catalog:
             raise Damaged(f"{kind} {ref.sha256[:12]}… belongs to another writer")
         return value
 
-    def find(self, wanted: str) -> Backup:
-        """A backup by `latest`, an id (`42`, `42-1a2b3c4d`, the digest or its beginning) or a time before which
-        it was finished. Raises `NoSuchBackup`, `Damaged`.
-        """
-        if wanted == "latest":
+    def matching(self, name: str) -> list[ManifestRef]:
+        """The manifests listed that people call *name* (`ManifestRef.is_called`)."""
+        return [ref for ref in self.refs() if ref.is_called(name)]
+
+    def find(self, name: str) -> Backup:
+        """The backup that *name* fits alone, or `latest`. Raises `NoSuchBackup`, `Damaged`."""
+        if name == "latest":
             return self.latest()
-        refs = self.refs()
-        matches = [ref for ref in refs if _is_called(ref, wanted)]
+        matches = self.matching(name)
         if len(matches) == 1:
             return self.read(matches[0])
         if matches:
-            raise NoSuchBackup(f"{wanted} fits several: " + ", ".join(ref.id for ref in matches), "say more of it")
-        raise NoSuchBackup(f"there is no backup {wanted}", "`dwebbackup list` shows what there is")
+            raise NoSuchBackup(f"{name} fits several: " + ", ".join(ref.id for ref in matches), "say more of it")
+        raise NoSuchBackup(f"there is no backup {name}", "`dwebbackup list` shows what there is")
 
     def before(self, moment: str) -> Backup:
-        """The newest backup whose snapshot is not later than *moment* (as `clock.iso` writes it)."""
-        for read in reversed(self.read_all(self.refs())):
-            if isinstance(read, Backup) and snapshot_of(read.manifest) <= moment:
+        """The newest backup whose snapshot is not later than *moment* (as `clock.iso` writes it).
+
+        Raises `NoSuchBackup`, and `Damaged` when one that cannot be read may be the one that is meant.
+        """
+        unread: list[str] = []
+        refs = self.refs()
+        for ref, read in reversed(list(zip(refs, self.read_all(refs), strict=True))):
+            if not isinstance(read, Backup):
+                unread.append(f"manifest {ref.id} cannot be read: {read}")
+            elif snapshot_of(read.manifest) > moment:
+                unread.clear()
+            elif unread:
+                raise Damaged("; ".join(unread), f"the newest before it is {read.ref.id}; name it if that will do")
+            else:
                 return read
         raise NoSuchBackup(f"no backup is as old as {moment}", "`dwebbackup list` shows what there is")
 
@@ -223,10 +256,3 @@ def _age(ref: ManifestRef) -> tuple[int, str]:
 def _first_fork(refs: Sequence[ManifestRef]) -> int | None:
     """The lowest sequence that two manifests share."""
     return next((one.sequence for one, two in itertools.pairwise(refs) if one.sequence == two.sequence), None)
-
-
-def _is_called(ref: ManifestRef, wanted: str) -> bool:
-    number, _, digest = wanted.partition("-")
-    if number.isdecimal() and len(number) <= 10 and int(number) == ref.sequence:
-        return ref.sha256.startswith(digest)
-    return len(wanted) >= 8 and ref.sha256.startswith(wanted)

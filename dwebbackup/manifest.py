@@ -61,6 +61,13 @@ class ManifestRef:
         """The short form people type: `42-1a2b3c4d`."""
         return f"{self.sequence}-{self.sha256[:8]}"
 
+    def is_called(self, name: str) -> bool:
+        """Whether people mean it by *name*: `42`, `42-1a2b3c4d`, its digest or at least 8 digits of its beginning."""
+        number, dash, digest = name.partition("-")
+        if number.isdecimal() and (dash or len(number) < 8):
+            return len(number) <= 10 and self.sequence == int(number) and self.sha256.startswith(digest)
+        return len(name) >= 8 and self.sha256.startswith(name)
+
     @staticmethod
     def parse_name(name: str) -> ManifestRef | None:
         """None for a file that is not a manifest's."""

@@ -253,8 +253,12 @@ def test_manifests_that_are_all_gone_are_not_called_no_backups(store):
         store.delete(ROOT + name)
     with pytest.raises(Damaged, match="lists none"):
         restored(store)
-    with pytest.raises(Damaged):
-        back_up(store, SECOND)
+    # The next backup is made all the same, does not pretend to be the first, and says so.
+    done = back_up(store, SECOND)
+    lost = done.backup.manifest.parents[0]
+    assert done.backup.ref.sequence == lost.sequence + 1
+    assert any(lost.id in doubt for doubt in done.doubts)
+    assert restored(store) == SECOND
 
 
 # --- forgery ---

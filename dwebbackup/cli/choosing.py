@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dwebbackup import assemble, clock, records
@@ -14,7 +14,7 @@ from dwebbackup.cli.edge import STOP
 from dwebbackup.config import Config
 from dwebbackup.errors import Damaged, NoSuchBackup, WrongConfiguration
 from dwebbackup.keys import Key
-from dwebbackup.manifest import Manifest, ManifestRef
+from dwebbackup.manifest import Manifest
 
 HOW = "`dwebbackup list` shows what there is"
 
@@ -121,8 +121,8 @@ def _before(writers: Sequence[Opened], moment: str) -> tuple[Opened, Backup]:
 
 
 def _called(writers: Sequence[Opened], name: str) -> tuple[Opened, Backup]:
-    fits = _from_file(name) if os.path.isfile(name) else _by_id(name)
-    matches = [(opened, ref) for opened in writers for ref in opened.catalog.refs() if fits(ref)]
+    wanted = _digest_of(name) if os.path.isfile(name) else name
+    matches = [(opened, ref) for opened in writers for ref in opened.catalog.matching(wanted)]
     if not matches:
         raise NoSuchBackup(f"there is no backup {name}", HOW)
     if len(matches) > 1:
@@ -132,19 +132,10 @@ def _called(writers: Sequence[Opened], name: str) -> tuple[Opened, Backup]:
     return opened, opened.catalog.read(ref)
 
 
-def _by_id(name: str) -> Callable[[ManifestRef], bool]:
-    """`42`, `42-1a2b3c4d`, or the manifest's digest, or at least 8 digits of its beginning."""
-    number, _, digest = name.partition("-")
-    if number.isdecimal() and len(number) < 8:
-        return lambda ref: ref.sequence == int(number) and ref.sha256.startswith(digest)
-    return lambda ref: len(name) >= 8 and ref.sha256.startswith(name)
-
-
-def _from_file(path: str) -> Callable[[ManifestRef], bool]:
+def _digest_of(path: str) -> str:
     """A copy of the manifest, whatever it is called: its digest says which one it is."""
     try:
         with open(path, "rb") as file:
-            digest = records.digest(file.read())
+            return records.digest(file.read())
     except OSError as error:
         raise WrongConfiguration(f"cannot read {path}: {error.strerror}") from None
-    return lambda ref: ref.sha256 == digest

@@ -87,9 +87,8 @@ class Complaint:
         metadata = response.get("ResponseMetadata", {})
         said = response.get("Error", {})
         region = said.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
-        return cls(
-            int(metadata.get("HTTPStatusCode") or 0), _text(said.get("Code")), _text(said.get("Message")), _text(region)
-        )
+        status = int(metadata.get("HTTPStatusCode") or 0)
+        return cls(status, str(said.get("Code") or ""), str(said.get("Message") or ""), str(region or ""))
 
     @property
     def is_vague(self) -> bool:
@@ -159,7 +158,3 @@ def _told_of_tls(error: Exception, what: str, where: str) -> StoreUnreachable:
     if re.search(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST", str(error)):
         return Refused(f"{what}: {where} does not speak TLS: {error}", "write endpoint=http://…, if that is meant")
     return StoreUnreachable(f"{what}: {where} broke off TLS: {error}", "is it up, and reachable from here?")
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

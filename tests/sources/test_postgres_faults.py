@@ -210,7 +210,10 @@ def wait_for(uri: str, query: str) -> Any:
 # --- out: what others do meanwhile ---
 
 
-def test_what_others_do_between_the_listing_and_the_locks_is_seen_whole_or_not_at_all(bank, pg_target, store):
+@pytest.mark.parametrize("vanishing", ["DROP TABLE large", "DROP SCHEMA passing CASCADE"])
+def test_what_others_do_between_the_listing_and_the_locks_is_seen_whole_or_not_at_all(
+    bank, pg_target, store, vanishing
+):
     """One session holds the lock that the backup waits for first, and changes everything else before it lets go."""
     bank.psql("CREATE SCHEMA passing; CREATE TABLE passing.by AS SELECT 1 AS one")
     other = psycopg.connect(bank.uri)
@@ -219,8 +222,7 @@ def test_what_others_do_between_the_listing_and_the_locks_is_seen_whole_or_not_a
     wait_for(bank.uri, "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'first'::regclass")
     other.execute("DROP TABLE total")
     other.execute("CREATE TABLE total AS SELECT 12345 AS entries")
-    other.execute("DROP TABLE large")
-    other.execute("DROP SCHEMA passing CASCADE")
+    other.execute(vanishing)
     other.execute("TRUNCATE refilled")
     other.execute("INSERT INTO refilled SELECT n, 'new' FROM generate_series(1, 200) n")
     other.execute("ALTER TABLE rewritten ALTER COLUMN value TYPE bigint")

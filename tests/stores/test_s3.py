@@ -454,6 +454,12 @@ class TestNoAnswerIsTakenOnTrust:
                 next(found)
             assert "continuation-token=1" in server.asked[1][1]
 
+    def test_a_second_page_that_cannot_be_continued_does_not_lead_back_to_the_first(self):
+        first = LISTING.format("true", "<NextContinuationToken>1</NextContinuationToken>")
+        pages = [first, LISTING.format("true", ""), LISTING.format("false", "")]
+        with front(*(response(200, page) for page in pages)) as server, pytest.raises(StoreUnreachable):
+            list(asking(server.url).list("w/"))
+
 
 class TestTheAccessKey:
     @pytest.mark.parametrize("ask", ASKS)
@@ -498,6 +504,7 @@ GOOD_URLS = {
     "s3://bucket?endpoint=http%3A%2F%2F%5B%3A%3A1%5D%3A9000&path_style=no": Address(
         "bucket", endpoint="http://[::1]:9000", path_style=False
     ),
+    "s3://bucket?endpoint=https://s3.example/a%26b": Address("bucket", endpoint="https://s3.example/a&b"),
     "s3://bucket?ca=/etc/my+own%20ca.pem&timeout=2.5": Address("bucket", ca="/etc/my+own ca.pem", timeout=2.5),
 }
 
