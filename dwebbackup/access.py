@@ -33,6 +33,8 @@ class Opened:
     catalog: Catalog
     identities: tuple[bytes, ...]
     """For packs. Empty: this key may not read a row."""
+    owner_key: bytes | None = None
+    """What the owner signs with, in public; None where only a writer's line is at hand, which does not say."""
 
     def packs(self, manifest: Manifest) -> PackReader:
         """What reads the streams of a whole manifest. Raises `KeyForbids` for a key that may not read rows."""
@@ -113,7 +115,8 @@ def open_writer(key: Key, number: int, store: Store) -> Opened:
     if isinstance(key, OwnerKey):
         writer = key.writer(number)
         access = Access((key.identity,), writer.verify_key)
-        return Opened(number, Catalog(below(store, writer.id), writer.id, number, access), (key.identity,))
+        catalog = Catalog(below(store, writer.id), writer.id, number, access)
+        return Opened(number, catalog, (key.identity,), key.verify_key)
     rows = (key.identity,) if isinstance(key, ReaderKey) else ()
     access = Access((key.catalog_identity,), key.verify_key)
     return Opened(number, Catalog(below(store, key.id), key.id, number, access), rows)

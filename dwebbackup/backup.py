@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import queue
 import secrets
@@ -15,14 +16,16 @@ import dwebbackup
 from dwebbackup import age, chunking, clock, compression, records
 from dwebbackup.catalog import HEAD, Backup, Catalog, Newest
 from dwebbackup.checkpoint import Checkpoints
-from dwebbackup.errors import BackupFailed, Damaged, ObjectMissing
+from dwebbackup.errors import BackupFailed, Damaged, ObjectMissing, StoreUnreachable
 from dwebbackup.indexing import MOST, drop_unused, merge, put_index, runs_of
 from dwebbackup.keys import WriterKey
 from dwebbackup.manifest import (
     Head,
+    Index,
     Manifest,
     ManifestRef,
     ObjectRef,
+    Runs,
     SourceFacts,
     SourceRecord,
     StoreNote,
@@ -80,8 +83,9 @@ class Taken:
 def back_up(sources: Sequence[Source], store: Store, key: WriterKey, options: Options) -> Done:
     """Back up *sources* into *store*, which begins at the writer's prefix.
 
-    Raises `DatabaseRefused`, `StoreUnreachable`, `BackupFailed`, `Damaged`; then there is no manifest, and what
-    was restorable before still is. What was stored is found again by the next run.
+    Raises `DatabaseRefused`, `StoreUnreachable`, `BackupFailed`, `Damaged`; what was restorable before still is, and
+    what was stored is found again by the next run. There is no manifest then, unless its own put was what failed
+    without an answer: such a backup is whole.
     """
     return _Run(store, key, options).run(sources)
 
@@ -103,9 +107,14 @@ class _Run:
 
     def run(self, sources: Sequence[Source]) -> Done:
         self._checkpoints.put()
-        newest = self._catalog.newest_for_writing()
-        before = self._last_of(sources, newest)
-        reuse = self._reusable(before)
+        try:
+            newest = self._catalog.newest_for_writing()
+            before = self._last_of(sources, newest)
+            reuse = self._reusable(before)
+        except BaseException:
+            with contextlib.suppress(StoreUnreachable):  # nothing was stored that it could keep from being pruned
+                self._checkpoints.clear()
+            raise
         storing = Storing(
             self._store,
             self._key.id,
@@ -147,11 +156,8 @@ class _Run:
         others = self._checkpoints.others(self._access)
         refs = [ref for backup in before for ref in backup.manifest.indexes]
         refs += [ref for checkpoint in others.checkpoints for ref in checkpoint.indexes]
-        if not refs:
-            return reusable(self._catalog, (), Conditions({}, others.now, frozenset()))
-        present = {stored.name: stored for stored in self._store.list("packs/")}
         recipients = frozenset(map(age.fingerprint, self._readers))
-        return reusable(self._catalog, refs, Conditions(present, others.now, recipients))
+        return reusable(self._catalog, refs, Conditions(others.now, recipients))
 
     def _take(self, source: Source, storing: Storing, reuse: Reusable, before: Sequence[Backup]) -> Taken:
         with source.dump() as dump:
@@ -200,7 +206,9 @@ class _Run:
             for future in done:
                 future.result()
             if self._checkpoints.due:
-                self._checkpoint(storing, reuse)
+                # A store that is away for a while stops nothing: `require_fresh` has the last word.
+                with contextlib.suppress(StoreUnreachable):
+                    self._checkpoint(storing, reuse)
 
     def _checkpoint(self, storing: Storing, reuse: Reusable) -> None:
         storing.write_index()
@@ -255,7 +263,7 @@ class _Run:
             indexes=tuple(indexes),
             sealed=self._for_readers(),
             parents=newest.parents,
-            kept=newest.refs,
+            kept=newest.kept,
             newest=_newest(taken, newest, sequence),
             stores=(StoreNote(self._store.name, self._store.url),),
             spilled=spilled,
@@ -275,8 +283,7 @@ class _Run:
             raise BackupFailed(f"chunk {error} was never stored; this is a fault of dwebbackup") from error
         runs, refs = drop_unused(runs, (*reuse.refs, *storing.new_indexes))
         if len(refs) > MOST:
-            indexes = [self._catalog.index(ref) for ref in refs]
-            runs, refs = merge(runs, indexes, lambda index: put_index(self._store, self._signer, index), INDEX_ROWS)
+            runs, refs = merge(runs, refs, self._catalog.index, self._put_index, INDEX_ROWS)
             storing.bytes_stored += sum(ref.size for ref in refs)
         lookup = iter(runs)
         records_ = [
@@ -284,6 +291,9 @@ class _Run:
             for source in taken
         ]
         return tuple(records_), refs
+
+    def _put_index(self, index: Index) -> ObjectRef:
+        return put_index(self._store, self._signer, index)
 
     def _spill(
         self, sources: tuple[SourceRecord, ...], storing: Storing
@@ -303,7 +313,7 @@ class _Run:
         return base64.b64encode(age.seal(compression.compress(document), self._readers)).decode()
 
 
-def _record(stream: StoredStream, runs: tuple[int, ...]) -> StreamRecord:
+def _record(stream: StoredStream, runs: Runs) -> StreamRecord:
     spec = stream.spec
     return StreamRecord(
         spec.kind,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -28,9 +28,15 @@ GENESIS = "genesis.json"
 PARALLEL = 8
 """Manifests read at once; what counts is the store's latency."""
 
+INDEXES = 3
+"""Indexes fetched at once: they may have 3 MiB each."""
+
 Record = TypeVar("Record", Manifest, Index, Streams)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Unreadable = Damaged | KeyForbids | ToolMissing
+"""Why a manifest can't be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Backup:
     manifest: Manifest
     size: int
     """Sealed bytes of the manifest."""
+    doubts: tuple[str, ...] = ()
+    """What was odd where it was chosen; whoever restores it should be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,18 @@ class Newest:
     doubts: tuple[str, ...] = ()
     lost: ManifestRef | None = None
     """What the head says is newest, where that cannot be read."""
+    passed: frozenset[ManifestRef] = frozenset()
+    """Manifests that were passed over: they cannot be read, or somebody else signed them."""
 
     @property
     def parents(self) -> tuple[ManifestRef, ...]:
         """What the next manifest follows."""
         return (*(tip.ref for tip in self.tips), *([self.lost] if self.lost else []))
+
+    @property
+    def kept(self) -> tuple[ManifestRef, ...]:
+        """What the next manifest vouches for: everything listed but what anybody may have put there."""
+        return tuple(ref for ref in self.refs if ref not in self.passed or ref == self.lost)
 
 
 class Catalog:
@@ -95,16 +110,16 @@ class Catalog:
             raise Damaged(f"manifest {ref.id} does not follow its parents (it would be {expected})")
         return Backup(ref, manifest, len(sealed))
 
-    def read_all(self, refs: Iterable[ManifestRef]) -> list[Backup | Exception]:
-        """Each manifest, or why it can't be had (`Damaged`, `KeyForbids`, `ToolMissing`); in the order asked for."""
+    def read_all(self, refs: Iterable[ManifestRef]) -> Iterator[Backup | Unreadable]:
+        """Each manifest, or why it can't be had; in the order asked for, and only a few in memory at once."""
 
-        def one(ref: ManifestRef) -> Backup | Exception:
+        def one(ref: ManifestRef) -> Backup | Unreadable:
             try:
                 return self.read(ref)
             except (Damaged, KeyForbids, ToolMissing) as error:
                 return error
 
-        return parallel(one, refs)
+        return ahead(one, refs)
 
     def newest(self) -> Newest:
         """The tips of the chain, for a reader.
@@ -135,35 +150,57 @@ class Catalog:
         return self.survey(head)
 
     def survey(self, head: Head | None) -> Newest:
-        """What there is, against a head that was read before: a backup that ends meanwhile is then in the listing."""
-        refs = self.refs()
-        doubts: list[str] = []
-        tips = self._tips(refs, doubts)
-        reached = max((tip.ref.sequence for tip in tips), default=0)
-        if head is None or head.sequence < reached or any(tip.ref.sha256 == head.manifest.sha256 for tip in tips):
-            return Newest(tuple(tips), tuple(refs), tuple(doubts))
-        lost = ManifestRef(head.sequence, head.manifest.sha256)
-        absent = f"is not in {self.store.name}{'' if refs else ', which lists none'}"
-        why = "cannot be read" if lost in refs else absent
-        doubts.insert(0, f"the head names backup {lost.id}, and its manifest {why}")
-        return Newest(tuple(tips), tuple(refs), tuple(doubts), lost)
+        """What there is, against a head that was read before: a backup that ends meanwhile is then in the listing.
 
-    def _tips(self, refs: Sequence[ManifestRef], doubts: list[str]) -> list[Backup]:
-        """Read down from the highest sequence until one stands alone and everything above it was read."""
+        A manifest that the head names is read even if a listing leaves it out.
+        """
+        listed = self.refs()
+        named = ManifestRef(head.sequence, head.manifest.sha256) if head else None
+        hidden = [named] if named and named not in listed and named.sequence >= _highest(listed) else []
+        passed: dict[ManifestRef, str] = {}
+        tips = self._tips([*listed, *hidden], passed)
+        doubts = list(passed.values())
+        found = {tip.ref for tip in tips}
+        if named is None or named.sequence < _highest(found) or named in found:
+            seen = [ref for ref in hidden if ref in found]
+            doubts += [f"{self.store.name} does not list backup {ref.id}, and has it" for ref in seen]
+            return Newest(tuple(tips), (*listed, *seen), tuple(doubts), passed=frozenset(passed))
+        absent = f"is not in {self.store.name}{'' if listed else ', which lists none'}"
+        why = "cannot be read" if named in listed else absent
+        doubts.insert(0, f"the head names backup {named.id}, and its manifest {why}")
+        return Newest(tuple(tips), tuple(listed), tuple(doubts), named, frozenset(passed))
+
+    def _tips(self, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:
+        """What no other names as its parent. What cannot be read is *passed* over, and why.
+
+        A manifest that a later one has in its `kept` is not read: if it was a tip then, it is a parent of that one.
+        """
+        read = self._read_from_above(refs, passed)
+        tips = _unnamed(read)
+        if len(tips) > 1:  # one may have been away while its child was written, and that child was not read
+            lowest = min(tip.ref.sequence for tip in tips)
+            known = {backup.ref for backup in read} | set(passed)
+            unread = [ref for ref in refs if ref.sequence > lowest and ref not in known]
+            read += [each for each in self.read_all(unread) if isinstance(each, Backup)]
+            tips = _unnamed(read)
+        return tips
+
+    def _read_from_above(self, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:
         read: list[Backup] = []
-        forked = _first_fork(refs)
+        kept: set[ManifestRef] = set()
         for ref in reversed(refs):
-            if read and (forked is None or ref.sequence < forked):
-                break
+            if ref in kept:
+                continue
             try:
                 read.append(self.read(ref))
             except (Damaged, KeyForbids) as error:
-                doubts.append(f"manifest {ref.id} was passed over: {error}")
-        named = {parent.sha256 for backup in read for parent in backup.manifest.parents}
-        return [backup for backup in read if backup.ref.sha256 not in named]
+                passed[ref] = _passed_over(ref, error)
+            else:
+                kept.update(read[-1].manifest.kept)
+        return read
 
     def latest(self) -> Backup:
-        """The newest backup. Raises `NoSuchBackup` when there is none, `Damaged` when there are two."""
+        """The newest backup, with doubts. Raises `NoSuchBackup` when there is none, `Damaged` when there are two."""
         newest = self.newest()
         if not newest.tips:
             raise NoSuchBackup(
@@ -173,11 +210,15 @@ class Catalog:
         if len(newest.tips) > 1:
             names = ", ".join(f"{tip.ref.id} ({tip.manifest.finished})" for tip in newest.tips)
             raise Damaged(f"two machines wrote at once, so none is the newest: {names}", "name the one you want")
-        return newest.tips[0]
+        return replace(newest.tips[0], doubts=newest.doubts)
 
     def indexes(self, manifest: Manifest) -> list[Index]:
-        """The indexes a manifest names, in its order."""
-        return parallel(lambda ref: self._object(Index, ref), manifest.indexes)
+        """The indexes a manifest names, in its order.
+
+        A few are fetched at once, and one at a time is decoded, which takes ten times the memory of its sealed bytes.
+        """
+        fetched = ahead(lambda ref: self._sealed("index", ref), manifest.indexes, INDEXES)
+        return [self._unsealed(Index, ref, sealed) for ref, sealed in zip(manifest.indexes, fetched, strict=True)]
 
     def index(self, ref: ObjectRef) -> Index:
         return self._object(Index, ref)
@@ -197,11 +238,15 @@ class Catalog:
         )
 
     def _object(self, record: type[Record], ref: ObjectRef) -> Record:
-        kind = records.kind_of(record)
-        sealed = records.check(f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256)
+        return self._unsealed(record, ref, self._sealed(records.kind_of(record), ref))
+
+    def _sealed(self, kind: str, ref: ObjectRef) -> bytes:
+        return records.check(f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256)
+
+    def _unsealed(self, record: type[Record], ref: ObjectRef, sealed: bytes) -> Record:
         value = records.unseal(record, sealed, self._access)
         if value.writer != self.writer:
-            raise Damaged(f"{kind} {ref.sha256[:12]}… belongs to another writer")
+            raise Damaged(f"{records.kind_of(record)} {ref.sha256[:12]}… belongs to another writer")
         return value
 
     def matching(self, name: str) -> list[ManifestRef]:
@@ -219,23 +264,43 @@ class Catalog:
             raise NoSuchBackup(f"{name} fits several: " + ", ".join(ref.id for ref in matches), "say more of it")
         raise NoSuchBackup(f"there is no backup {name}", "`dwebbackup list` shows what there is")
 
-    def before(self, moment: str) -> Backup:
-        """The newest backup whose snapshot is not later than *moment* (as `clock.iso` writes it).
+    def before(self, moment: str, source: str | None = None) -> Backup:
+        """The newest backup, of *source* if named, whose snapshot is not later than *moment* (as `clock.iso` has it).
 
-        Raises `NoSuchBackup`, and `Damaged` when one that cannot be read may be the one that is meant.
+        What cannot be read, and may be the one that is meant, is a doubt; but where the head or a later manifest
+        vouches for it, raises `Damaged`. Raises `NoSuchBackup`.
         """
+        doubts: list[str] = []
+        vouched = set(self._named(doubts))
+        refs = sorted({*self.refs(), *vouched}, key=_age, reverse=True)
         unread: list[str] = []
-        refs = self.refs()
-        for ref, read in reversed(list(zip(refs, self.read_all(refs), strict=True))):
-            if not isinstance(read, Backup):
+        for ref, read in zip(refs, self.read_all(refs), strict=True):
+            if isinstance(read, Backup):
+                vouched.update(_vouched_for(read.manifest))
+                if snapshot_of(read.manifest) > moment:
+                    unread.clear()
+                    continue
+                if source and source not in sources_of(read.manifest):
+                    continue
+                if unread:
+                    raise Damaged("; ".join(unread), f"the newest before it is {ref.id}; name it if that will do")
+                return replace(read, doubts=tuple(doubts))
+            if ref in vouched or isinstance(read, ToolMissing):
                 unread.append(f"manifest {ref.id} cannot be read: {read}")
-            elif snapshot_of(read.manifest) > moment:
-                unread.clear()
-            elif unread:
-                raise Damaged("; ".join(unread), f"the newest before it is {read.ref.id}; name it if that will do")
             else:
-                return read
+                doubts.append(_passed_over(ref, read))
+        if unread:
+            raise Damaged("; ".join(unread), "no backup before it can be read")
         raise NoSuchBackup(f"no backup is as old as {moment}", "`dwebbackup list` shows what there is")
+
+    def _named(self, doubts: list[str]) -> list[ManifestRef]:
+        """What the head names; a head that cannot be read is a doubt."""
+        try:
+            head = self.head()
+        except Damaged as error:
+            doubts.append(f"the head was passed over: {error}")
+            return []
+        return [ManifestRef(head.sequence, head.manifest.sha256)] if head else []
 
 
 def snapshot_of(manifest: Manifest) -> str:
@@ -243,16 +308,46 @@ def snapshot_of(manifest: Manifest) -> str:
     return max((source.facts.snapshot for source in manifest.sources), default=manifest.started)
 
 
-def parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Every item's result, in order; a few at a time."""
-    with ThreadPoolExecutor(PARALLEL, "catalog") as pool:
-        return list(pool.map(work, items))
+def sources_of(manifest: Manifest) -> list[str]:
+    """The names of what it is a backup of."""
+    return [source.facts.name for source in manifest.sources]
+
+
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], most: int = PARALLEL) -> Iterator[Result]:
+    """Every item's result, in order; *most* are worked on before they are asked for, and no more are held."""
+    with ThreadPoolExecutor(most, "catalog") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _unnamed(backups: Sequence[Backup]) -> list[Backup]:
+    """Those that no other names as its parent."""
+    named = {parent.sha256 for backup in backups for parent in backup.manifest.parents}
+    return [backup for backup in backups if backup.ref.sha256 not in named]
+
+
+def _vouched_for(manifest: Manifest) -> Iterator[ManifestRef]:
+    """What was a backup when *manifest* was written. A higher sequence than its own in `kept` is anybody's junk."""
+    yield from manifest.parents
+    yield from (ref for ref in manifest.kept if ref.sequence < manifest.sequence)
+
+
+def _passed_over(ref: ManifestRef, error: Exception) -> str:
+    return f"manifest {ref.id} was passed over: {error}"
 
 
 def _age(ref: ManifestRef) -> tuple[int, str]:
     return ref.sequence, ref.sha256
 
 
-def _first_fork(refs: Sequence[ManifestRef]) -> int | None:
-    """The lowest sequence that two manifests share."""
-    return next((one.sequence for one, two in itertools.pairwise(refs) if one.sequence == two.sequence), None)
+def _highest(refs: Iterable[ManifestRef]) -> int:
+    return max((ref.sequence for ref in refs), default=0)

@@ -16,6 +16,9 @@ LARGEST_AVERAGE = 512 * 1024
 CHUNKS_WANTED = 1 << 20
 """Above so many chunks the average doubles: what the writer remembers of each must fit its memory budget."""
 
+LEAST = 4096
+"""Bytes of room that a read is given at least: what a stream holds back at its end must fit."""
+
 BLOCK = 256 * 1024
 """Bytes read at a time; larger blocks measured slower, they fall out of the processor's cache."""
 
@@ -45,7 +48,7 @@ def cut(readinto: Callable[[memoryview], int], average: int) -> Iterator[list[me
     filled = 0
     ended = False
     while not ended:
-        while filled < len(buffer):
+        while len(buffer) - filled >= min(LEAST, BLOCK):
             count = readinto(view[filled:])
             if not count:
                 ended = True

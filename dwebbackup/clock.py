@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+"""Linux's monotonic clock stops while the machine sleeps; macOS has no such clock, and no need of one."""
+
 
 def now() -> float:
     """Seconds since 1970, by this machine's clock (which may be wrong)."""
@@ -12,8 +15,8 @@ def now() -> float:
 
 
 def monotonic() -> float:
-    """Seconds of a clock that never goes back; only differences mean something."""
-    return time.monotonic()
+    """Seconds of a clock that never goes back, not even in sleep; only differences mean something."""
+    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
 
 
 def iso(seconds: float) -> str:

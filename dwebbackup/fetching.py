@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
+import tempfile
 import threading
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import IO, Self
 
 from dwebbackup import age, chunking, records
 from dwebbackup.compression import Decompressor
@@ -22,8 +25,14 @@ from dwebbackup.ports import Store
 AHEAD = 2
 """Packs fetched before they are needed, for each stream that is being read."""
 
-KEPT = 3
-"""Opened packs kept, beyond those in use: a stream goes back and forth between an old pack and newer ones."""
+AHEAD_SPANS = 256
+"""Spans looked at for that, at most: a stream may go to and fro between two packs many thousand times."""
+
+OPENED = 16 * 1024 * 1024
+"""Bytes of opened packs kept, beyond those in use: four full packs, or many small ones."""
+
+ON_DISK = 2 * 1024**3
+"""Bytes of sealed packs kept on disk, at most, and a quarter of what is free there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Layout:
 
     def spans(self, stream: StreamRecord) -> Iterator[Span]:
         """The stream's chunks in order. Raises `Damaged` where its runs point outside the indexes."""
+        deque(expand(stream.runs, self.rows), maxlen=0)  # before anything is fetched
         for index, first, count in expand(stream.runs, self.rows):
             yield from self._split(index, first, count)
 
@@ -64,18 +74,139 @@ class Layout:
             count -= taken
 
 
+class SealedPacks:
+    """Sealed packs kept on disk, in one file without a name that is filled round and round, over the oldest.
+
+    What it gives back has the digest that was asked for, whatever happened to the file. With no room on disk it keeps
+    nothing. Safe for several threads.
+    """
+
+    def __init__(self, limit: int = ON_DISK) -> None:
+        self._limit = limit
+        self._file: IO[bytes] | None = None
+        self._places: OrderedDict[str, tuple[int, int]] = OrderedDict()  # offset and size, the oldest first
+        self._end = 0
+        self._lock = threading.Lock()
+
+    def put(self, sha256: str, sealed: bytes) -> None:
+        with self._lock:
+            try:
+                self._put(sha256, sealed)
+            except OSError:  # the disk is full: make do with what there is
+                self._limit = self._end
+
+    def _put(self, sha256: str, sealed: bytes) -> None:
+        if self._file is None and self._limit:
+            self._open()
+        if self._file is None or len(sealed) > self._limit:
+            return
+        self._places.pop(sha256, None)
+        start = self._make_room(len(sealed))
+        _write(self._file.fileno(), sealed, start)
+        self._places[sha256] = start, len(sealed)
+        self._end = start + len(sealed)
+
+    def _open(self) -> None:
+        """Not in `/tmp`, which is memory on some machines."""
+        folder = os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108  # the file never has a name there
+        try:
+            self._limit = min(self._limit, shutil.disk_usage(folder).free // 4)
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # it stays open
+        except OSError:
+            self._limit = 0
+
+    def _make_room(self, size: int) -> int:
+        """Where the next *size* bytes go; forgets what is there. The oldest packs begin at the end of the newest."""
+        if self._end + size > self._limit:
+            self._forget(self._end, self._limit)
+            self._end = 0
+        self._forget(self._end, self._end + size)
+        return self._end
+
+    def _forget(self, start: int, end: int) -> None:
+        while self._places and start <= next(iter(self._places.values()))[0] < end:
+            self._places.popitem(last=False)
+
+    def get(self, sha256: str) -> bytes | None:
+        """The pack, if it is still there."""
+        with self._lock:
+            if self._file is None or sha256 not in self._places:
+                return None
+            offset, size = self._places[sha256]
+            file = self._file.fileno()
+        try:
+            sealed = os.pread(file, size, offset)
+        except OSError:
+            return None
+        return sealed if records.digest(sealed) == sha256 else None
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+
+def _write(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
+class _Window:
+    """The next spans of a stream, and their packs on the way."""
+
+    def __init__(self, open_: Callable[[Span], Future[memoryview]]) -> None:
+        self._open = open_
+        self._spans: deque[Span] = deque()
+        self._packs: dict[str, Future[memoryview]] = {}
+        self._needed: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @property
+    def full(self) -> bool:
+        return len(self._packs) > AHEAD or len(self._spans) > AHEAD_SPANS
+
+    def add(self, span: Span) -> None:
+        sha256 = span.pack.sha256
+        if sha256 not in self._packs:
+            self._packs[sha256] = self._open(span)
+        self._needed[sha256] += 1
+        self._spans.append(span)
+
+    def next(self) -> tuple[Span, memoryview]:
+        """The first span, as soon as its pack is open."""
+        span = self._spans.popleft()
+        sha256 = span.pack.sha256
+        self._needed[sha256] -= 1
+        pack = self._packs[sha256] if self._needed[sha256] else self._packs.pop(sha256)
+        return span, pack.result()
+
+
 class PackReader:
-    """Opens packs of one store with one set of identities, and keeps the last few open. Safe for several threads."""
+    """Opens packs of one store with one set of identities. Safe for several threads.
+
+    After many backups a stream goes to and fro between many packs, more than memory holds. So the last few stay open,
+    and those of which only a part was asked for, as far as there is room, stay on disk, sealed.
+    """
 
     def __init__(
-        self, store: Store, identities: Sequence[bytes], chunk_key: bytes, layout: Layout, threads: int = 3
+        self,
+        store: Store,
+        identities: Sequence[bytes],
+        chunk_key: bytes,
+        layout: Layout,
+        threads: int = 3,
+        on_disk: int = ON_DISK,
     ) -> None:
         self._store = store
         self._identities = tuple(identities)
         self._chunk_key = chunk_key
         self._layout = layout
         self._pool = ThreadPoolExecutor(threads, "fetch")
-        self._opened: OrderedDict[str, Future[memoryview]] = OrderedDict()
+        self._opened: OrderedDict[str, tuple[int, Future[memoryview]]] = OrderedDict()
+        self._on_disk = SealedPacks(on_disk)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -83,6 +214,7 @@ class PackReader:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._on_disk.close()
 
     def stream(self, stream: StreamRecord) -> Iterator[bytes]:
         """The stream's chunks. Each is released after its pack's digest and tag, its frame, length and keyed
@@ -99,27 +231,40 @@ class PackReader:
             raise Damaged(f"{stream.label} is {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
 
     def _ahead(self, spans: Iterator[Span]) -> Iterator[tuple[Span, memoryview]]:
-        """Each span with its pack's plain inside, the next `AHEAD` packs already on their way."""
-        window: list[tuple[Span, Future[memoryview]]] = []
+        """Each span with its pack's plain inside, the next `AHEAD` other packs already on their way."""
+        window = _Window(self._open)
         for span in spans:
-            window.append((span, self._open(span.pack)))
-            if len(window) > AHEAD:
-                yield window[0][0], window.pop(0)[1].result()
-        for span, future in window:
-            yield span, future.result()
+            window.add(span)
+            while window.full:
+                yield window.next()
+        while window:
+            yield window.next()
 
-    def _open(self, pack: PackEntry) -> Future[memoryview]:
+    def _open(self, span: Span) -> Future[memoryview]:
+        pack = span.pack
         with self._lock:
-            future = self._opened.get(pack.sha256)
-            if future is None:
-                future = self._opened[pack.sha256] = self._pool.submit(self.fetch, pack)
+            if pack.sha256 not in self._opened:
+                again = span.count < len(pack)
+                self._opened[pack.sha256] = pack.plain, self._pool.submit(self._fetch_or_find, pack, keep=again)
             self._opened.move_to_end(pack.sha256)
-            while len(self._opened) > KEPT:
+            future = self._opened[pack.sha256][1]
+            while len(self._opened) > 1 and sum(size for size, _ in self._opened.values()) > OPENED:
                 self._opened.popitem(last=False)
             return future
 
+    def _fetch_or_find(self, pack: PackEntry, *, keep: bool) -> memoryview:
+        sealed = self._on_disk.get(pack.sha256)
+        if sealed is None:
+            sealed = self._sealed(pack)
+            if keep:
+                self._on_disk.put(pack.sha256, sealed)
+        return self._unseal(pack, sealed)
+
     def fetch(self, pack: PackEntry) -> memoryview:
         """The pack's plain inside, authenticated. Raises `ObjectMissing`, `Damaged`, `StoreUnreachable`."""
+        return self._unseal(pack, self._sealed(pack))
+
+    def _sealed(self, pack: PackEntry) -> bytes:
         try:
             sealed = self._store.get(pack.path)
         except ObjectMissing as missing:
@@ -127,7 +272,9 @@ class PackReader:
                 f"pack {pack.sha256[:12]}… is missing from {self._store.name}",
                 "run `dwebbackup verify` to see which backups need it",
             ) from missing
-        records.check(f"pack {pack.sha256[:12]}…", sealed, pack.sha256)
+        return records.check(f"pack {pack.sha256[:12]}…", sealed, pack.sha256)
+
+    def _unseal(self, pack: PackEntry, sealed: bytes) -> memoryview:
         plain = age.unseal(sealed, self._identities)
         if len(plain) != pack.plain:
             raise Damaged(f"pack {pack.sha256[:12]}… holds {len(plain)} bytes, not {pack.plain}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from dwebbackup import records
 from dwebbackup.known import Numbering
-from dwebbackup.manifest import Index, ObjectRef, PackEntry, RunWriter, expand, index_path
+from dwebbackup.manifest import Index, ObjectRef, PackEntry, Runs, RunWriter, expand, index_path
 from dwebbackup.ports import Store
 from dwebbackup.records import Signer
 
 MOST = 64
 """Indexes of a manifest; above, they are merged."""
 
-Runs = tuple[int, ...]
+Starts = Sequence[Sequence[int]]
+"""Of each index, the first row of each of its packs; then the number of all rows."""
+
+Places = Mapping[tuple[int, int], tuple[int, int]]
+"""(index, pack in it) → (new index, first row there)."""
 
 
 def put_index(store: Store, signer: Signer, index: Index) -> ObjectRef:
@@ -31,7 +37,7 @@ def runs_of(numbers: Iterable[int], numbering: Numbering) -> Runs:
     writer = RunWriter()
     for number in numbers:
         writer.add(*numbering.locate(number))
-    return tuple(writer.runs)
+    return writer.runs
 
 
 def drop_unused(streams: Sequence[Runs], refs: Sequence[ObjectRef]) -> tuple[list[Runs], list[ObjectRef]]:
@@ -42,41 +48,36 @@ def drop_unused(streams: Sequence[Runs], refs: Sequence[ObjectRef]) -> tuple[lis
 
 
 def _renumbered(runs: Runs, place: dict[int, int]) -> Runs:
-    return tuple(place[item] if at % 3 == 0 else item for at, item in enumerate(runs))
+    renumbered = runs[:]
+    renumbered[::3] = array("q", [place[index] for index in runs[::3]])
+    return renumbered
 
 
 def merge(
-    streams: Sequence[Runs], indexes: Sequence[Index], put: Callable[[Index], ObjectRef], rows: int
+    streams: Sequence[Runs],
+    refs: Sequence[ObjectRef],
+    load: Callable[[ObjectRef], Index],
+    put: Callable[[Index], ObjectRef],
+    rows: int,
 ) -> tuple[list[Runs], list[ObjectRef]]:
-    """The same streams over few new indexes of at most *rows* rows, which hold only the packs in use."""
-    sizes = [index.rows for index in indexes]
-    starts = [list(accumulate((len(pack) for pack in index.packs), initial=0)) for index in indexes]
-    spans = [list(_by_pack(expand(runs, sizes), starts)) for runs in streams]
-    used = sorted({(index, pack) for stream in spans for index, pack, _, _ in stream})
-    groups = _grouped([indexes[index].packs[pack] for index, pack in used], rows)
-    place = {}
-    positions = iter(used)
-    for number, group in enumerate(groups):
-        start = 0
-        for entry in group:
-            place[next(positions)] = (number, start)
-            start += len(entry)
-    merged = []
-    for stream in spans:
-        writer = RunWriter()
-        for index, pack, first, count in stream:
-            number, start = place[index, pack]
-            for row in range(first, first + count):
-                writer.add(number, start + row)
-        merged.append(tuple(writer.runs))
-    return merged, [put(Index(indexes[0].writer, tuple(group))) for group in groups]
+    """The same streams over few new indexes of at most *rows* rows, which hold only the packs in use.
+
+    Each index is loaded twice and let go each time: all of them at once may be more than memory holds.
+    """
+    starts = [_starts(load(ref)) for ref in refs]
+    used = {(index, pack) for runs in streams for index, pack, _, _ in _by_pack(runs, starts)}
+    places = _placed(sorted(used), starts, rows)
+    merged = [_moved(runs, starts, places) for runs in streams]
+    return merged, [put(index) for index in _filled(refs, load, places)]
 
 
-def _by_pack(
-    spans: Iterable[tuple[int, int, int]], starts: Sequence[Sequence[int]]
-) -> Iterator[tuple[int, int, int, int]]:
+def _starts(index: Index) -> array[int]:
+    return array("I", accumulate((len(pack) for pack in index.packs), initial=0))
+
+
+def _by_pack(runs: Runs, starts: Starts) -> Iterator[tuple[int, int, int, int]]:
     """(index, pack, first row in the pack, count), cut at the packs' ends."""
-    for index, begin, length in spans:
+    for index, begin, length in expand(runs, [each[-1] for each in starts]):
         first, count = begin, length
         while count:
             pack = bisect_right(starts[index], first) - 1
@@ -86,13 +87,39 @@ def _by_pack(
             count -= taken
 
 
-def _grouped(entries: Sequence[PackEntry], rows: int) -> list[list[PackEntry]]:
-    groups: list[list[PackEntry]] = []
-    filled = rows
-    for entry in entries:
-        if filled + len(entry) > rows:
-            groups.append([])
-            filled = 0
-        groups[-1].append(entry)
-        filled += len(entry)
-    return groups
+def _placed(used: Iterable[tuple[int, int]], starts: Starts, rows: int) -> Places:
+    """The packs *used*, one after the other, in as many new indexes as it takes."""
+    places = {}
+    number = filled = 0
+    for index, pack in used:
+        size = starts[index][pack + 1] - starts[index][pack]
+        if filled and filled + size > rows:
+            number, filled = number + 1, 0
+        places[index, pack] = (number, filled)
+        filled += size
+    return places
+
+
+def _moved(runs: Runs, starts: Starts, places: Places) -> Runs:
+    writer = RunWriter()
+    for index, pack, first, count in _by_pack(runs, starts):
+        number, start = places[index, pack]
+        writer.add(number, start + first, count)
+    return writer.runs
+
+
+def _filled(refs: Sequence[ObjectRef], load: Callable[[ObjectRef], Index], places: Places) -> Iterator[Index]:
+    """The new indexes, each as soon as its last pack was loaded."""
+    for (_, writer), group in groupby(_entries(refs, load, places), itemgetter(0)):
+        yield Index(writer, tuple(entry for _, entry in group))
+
+
+def _entries(
+    refs: Sequence[ObjectRef], load: Callable[[ObjectRef], Index], places: Places
+) -> Iterator[tuple[tuple[int, str], PackEntry]]:
+    """The packs that have a place, each with its new index and writer."""
+    for number, ref in enumerate(refs):
+        index = load(ref)
+        for pack, entry in enumerate(index.packs):
+            if (number, pack) in places:
+                yield (places[number, pack][0], index.writer), entry

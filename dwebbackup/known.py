@@ -27,19 +27,25 @@ class KnownChunks:
         """The next number."""
         return len(self._names) // _KEPT
 
-    def load(self, names: bytes, size: int, *, known: bool) -> None:
-        """Take the names (of *size* bytes each) of an index's pack, numbered on.
+    def load(self, names: bytes, size: int) -> int:
+        """Number on the names (of *size* bytes each) of an index's pack; gives the first number.
 
-        Unless *known* they only take up their numbers, and are never found.
+        They only take up their numbers, and are not found before they are trusted.
         """
+        first = len(self)
         for start in range(0, len(names), size):
-            number = len(self)
-            kept = names[start : start + _KEPT]
-            self._names += kept
-            if known:
-                slot = self._find(kept)
-                if self._slots[slot] == _EMPTY:
-                    self._fill(slot, number)
+            self._names += names[start : start + _KEPT]
+        return first
+
+    def trust(self, first: int, count: int) -> None:
+        """From now on the chunks that `load` gave these numbers are found."""
+        for number in range(first, first + count):
+            slot = self._find(self._kept(number))
+            if self._slots[slot] == _EMPTY:
+                self._fill(slot, number)
+
+    def _kept(self, number: int) -> bytes:
+        return bytes(self._names[number * _KEPT : (number + 1) * _KEPT])
 
     def number(self, name: bytes) -> tuple[int, bool]:
         """The chunk's number, and whether it is new: then the caller has to store it."""
@@ -76,7 +82,7 @@ class KnownChunks:
         self._slots = array("I", [_EMPTY]) * (2 * len(old))
         for number in old:
             if number != _EMPTY:
-                self._slots[self._find(bytes(self._names[number * _KEPT : (number + 1) * _KEPT]))] = number
+                self._slots[self._find(self._kept(number))] = number
 
 
 class Numbering:

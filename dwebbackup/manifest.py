@@ -31,8 +31,10 @@ Record = TypeVar("Record")
 
 if typing.TYPE_CHECKING:
     Sizes = array[int]
-else:  # subscripted only since Python 3.12, and `decode` asks for the type
-    Sizes = array
+    Runs = array[int]
+else:  # subscripted only since Python 3.12; and `decode` asks for the type, and for the array's type code
+    Sizes = typing.Annotated[array, "I"]
+    Runs = typing.Annotated[array, "q"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class StreamRecord:
     chunks: int
     average: int
     """The FastCDC average its bounds were found with, in bytes."""
-    runs: tuple[int, ...]
+    runs: Runs
     """Triples `index, skip, count`: `count` rows of `indexes[index]`, beginning `skip` rows after the end of
     this stream's last run in the same index (or after its row 0)."""
 
@@ -375,7 +377,7 @@ _HINTS: dict[type[Any], dict[str, Any]] = {}
 
 def _hints(record: type[Any]) -> dict[str, Any]:
     if record not in _HINTS:
-        _HINTS[record] = typing.get_type_hints(record)
+        _HINTS[record] = typing.get_type_hints(record, include_extras=True)
     return _HINTS[record]
 
 
@@ -402,8 +404,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return _typed(next(kind for kind in typing.get_args(hint) if kind is not type(None)), value, where)
     if origin is tuple:
         return _tuple(typing.get_args(hint), value, where)
-    if hint is array:
-        return _numbers(value, where)
+    if origin is typing.Annotated:
+        return _numbers(hint.__metadata__[0], value, where)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast("type[Any]", hint), value, where)
     return _scalar(hint, value, where)
@@ -419,13 +421,17 @@ def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...
     return tuple(_typed(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
 
 
-def _numbers(value: Any, where: str) -> array[int]:
+def _numbers(code: str, value: Any, where: str) -> array[int]:
+    """A list of integers as an array of type *code*; checked as a whole, since there may be a million."""
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
+        raise Damaged(f"{where} is not a list of integers")
     try:
-        if isinstance(value, list) and not any(isinstance(item, bool) for item in value):
-            return array("I", value)
-    except (TypeError, OverflowError):
-        pass
-    raise Damaged(f"{where} is not a list of sizes")
+        numbers = array(code, value)
+    except OverflowError:
+        raise Damaged(f"{where} has too large a number") from None
+    if numbers and not -INTEGER_LIMIT < min(numbers) <= max(numbers) < INTEGER_LIMIT:
+        raise Damaged(f"{where} has too large a number")
+    return numbers
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:
@@ -469,30 +475,31 @@ def _check_shape(record: Any, where: str) -> None:
 
 @dataclass(slots=True)
 class RunWriter:
-    """Builds `StreamRecord.runs` from (index, row) pairs as they come; `expand` is the inverse."""
+    """Builds `StreamRecord.runs` from rows as they come; `expand` is the inverse."""
 
-    runs: list[int] = field(default_factory=list)
+    runs: Runs = field(default_factory=lambda: array("q"))
     _ends: dict[int, int] = field(default_factory=dict)
 
-    def add(self, index: int, row: int) -> None:
-        """The stream's next chunk is *row* of *index*."""
+    def add(self, index: int, row: int, count: int = 1) -> None:
+        """The stream's next chunks are *count* rows of *index*, from *row* on."""
         end = self._ends.get(index, 0)
         if self.runs and self.runs[-3] == index and end == row:
-            self.runs[-1] += 1
+            self.runs[-1] += count
         else:
-            self.runs += (index, row - end, 1)
-        self._ends[index] = row + 1
+            self.runs.extend((index, row - end, count))
+        self._ends[index] = row + count
 
 
-def expand(runs: typing.Sequence[int], rows: typing.Sequence[int]) -> list[tuple[int, int, int]]:
-    """(index, first row, count) for each run. *rows*: how many rows each index has. Raises `Damaged`."""
+def expand(runs: typing.Sequence[int], rows: typing.Sequence[int]) -> typing.Iterator[tuple[int, int, int]]:
+    """(index, first row, count) for each run. *rows*: how many rows each index has.
+
+    Raises `Damaged` where it comes to a run that leaves its index.
+    """
     ends: dict[int, int] = {}
-    spans = []
     for at in range(0, len(runs), 3):
         index, skip, count = runs[at : at + 3]
         first = ends.get(index, 0) + skip
         if not 0 <= index < len(rows) or count < 1 or first < 0 or first + count > rows[index]:
             raise Damaged("a stream refers to a chunk that no index has")
         ends[index] = first + count
-        spans.append((index, first, count))
-    return spans
+        yield index, first, count

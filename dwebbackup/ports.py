@@ -127,7 +127,9 @@ class Restored:
     tables: int
     rows: int
     notes: tuple[str, ...] = ()
-    """What the user should know, such as roles that were made without a password."""
+    """What the user should know, though nothing is missing."""
+    shortfalls: tuple[str, ...] = ()
+    """What was left out or comes short, such as roles that were made without a password."""
 
 
 @dataclass(frozen=True, slots=True)

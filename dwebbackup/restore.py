@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dwebbackup import clock
 from dwebbackup.access import Opened
-from dwebbackup.catalog import Backup
+from dwebbackup.catalog import Backup, sources_of
 from dwebbackup.errors import NoSuchBackup
 from dwebbackup.manifest import Manifest, SourceRecord, StreamRecord
 from dwebbackup.ports import Progress, Quiet, Restored, Target, TargetOptions
@@ -26,11 +26,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A restore that is complete."""
+    """A database that is in its place."""
 
     backup: Backup
     restored: Restored
     seconds: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why this may not be all that was wanted: doubts about the choice, and what was left out."""
+        return (*self.backup.doubts, *self.restored.shortfalls)
 
 
 def restore(opened: Opened, backup: Backup, target: Target, options: Options) -> Done:
@@ -65,7 +70,7 @@ def plan(opened: Opened, backup: Backup, target: Target, options: Options) -> li
 
 def choose(manifest: Manifest, name: str | None) -> SourceRecord:
     """The source called *name*, or the only one. Raises `NoSuchBackup`."""
-    names = [source.facts.name for source in manifest.sources]
+    names = sources_of(manifest)
     if name is None and len(names) == 1:
         return manifest.sources[0]
     for source in manifest.sources:

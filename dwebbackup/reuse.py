@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dwebbackup.catalog import Catalog
 from dwebbackup.errors import Damaged, ObjectMissing
 from dwebbackup.known import KnownChunks, Numbering
-from dwebbackup.manifest import NAME_SIZE, Index, ObjectRef, PackEntry
+from dwebbackup.manifest import NAME_SIZE, ObjectRef, PackEntry
 from dwebbackup.ports import Stored
 
 REUSE_MAX = 90 * 24 * 3600
@@ -28,22 +28,28 @@ class Reusable:
 class Conditions:
     """When a pack's chunks count as known."""
 
-    present: Mapping[str, Stored]
-    """What the store lists below `packs/`, by name."""
     now: float
     """The store's own time."""
     recipients: frozenset[str]
     """Fingerprints of everybody the packs must be readable by today."""
 
-    def allow(self, pack: PackEntry) -> bool:
+    def allow(self, pack: _Loaded, stored: Stored) -> bool:
         """It is there in full, for everybody, and not too old."""
-        stored = self.present.get(pack.path)
         return (
-            stored is not None
-            and stored.size == pack.size
+            stored.size == pack.size
             and self.recipients.issubset(pack.recipients)
             and self.now - stored.modified < REUSE_MAX
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A pack of an index whose chunks have their numbers."""
+
+    size: int
+    recipients: tuple[str, ...]
+    first: int
+    count: int
 
 
 def reusable(catalog: Catalog, refs: Iterable[ObjectRef], conditions: Conditions) -> Reusable:
@@ -51,17 +57,30 @@ def reusable(catalog: Catalog, refs: Iterable[ObjectRef], conditions: Conditions
     known = KnownChunks()
     numbers: list[int] = []
     usable: list[ObjectRef] = []
+    packs: dict[str, list[_Loaded]] = {}
     for ref in dict.fromkeys(refs):
         try:
             index = catalog.index(ref)
         except (Damaged, ObjectMissing):
             continue
-        _load(known, index, conditions)
+        for pack in index.packs:
+            packs.setdefault(pack.path, []).append(_load(known, pack))
         numbers.append(index.rows)
         usable.append(ref)
+    if packs:
+        _trust(known, packs, catalog.store.list("packs/"), conditions)
     return Reusable(known, Numbering(numbers), tuple(usable))
 
 
-def _load(known: KnownChunks, index: Index, conditions: Conditions) -> None:
-    for pack in index.packs:
-        known.load(pack.names, NAME_SIZE, known=conditions.allow(pack))
+def _load(known: KnownChunks, pack: PackEntry) -> _Loaded:
+    return _Loaded(pack.size, pack.recipients, known.load(pack.names, NAME_SIZE), len(pack))
+
+
+def _trust(
+    known: KnownChunks, packs: Mapping[str, Sequence[_Loaded]], listing: Iterable[Stored], conditions: Conditions
+) -> None:
+    """Of all that the store lists, which may be the packs of years, nothing is kept."""
+    for stored in listing:
+        for pack in packs.get(stored.name, ()):
+            if conditions.allow(pack, stored):
+                known.trust(pack.first, pack.count)

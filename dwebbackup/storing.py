@@ -21,6 +21,9 @@ from dwebbackup.uploading import Filled, Uploader
 INDEX_ROWS = 65536
 """Chunks of an index at most: about 3 MiB sealed, so that it is no larger than a pack."""
 
+PACK_ROWS = INDEX_ROWS // 4
+"""Chunks of a pack at most. Only frames of chunks that are all alike are so small that this many would fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
@@ -134,6 +137,8 @@ class Worker:
     def _add(self, number: int, name: bytes, length: int, frame: bytes) -> None:
         if not self._pack.fits(len(frame)):
             self._hand_over(full=True)
+        elif len(self._pack) == PACK_ROWS:
+            self._hand_over(full=False)
         self._pack.add(frame)
         self._numbers.append(number)
         self._names += name

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from dwebbackup import records
 from dwebbackup.access import Opened
-from dwebbackup.catalog import Backup, Newest
-from dwebbackup.errors import Damaged, KeyForbids, ToolMissing
+from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
+from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span
-from dwebbackup.manifest import ManifestRef, PackEntry, StreamRecord
+from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, encode
 from dwebbackup.ports import Progress, Stored
 
 THREADS = 4
@@ -48,22 +51,67 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     Raises `StoreUnreachable`, and `KeyForbids` when data is to be read with a key that may not. What is
     missing or damaged is a finding, not an exception.
     """
-    catalog = opened.catalog
     findings: list[Finding] = []
-    backups = [backup] if backup else _all(opened, findings)
-    present = {stored.name: stored for stored in catalog.store.list("packs/")}
+    present = {stored.name: stored for stored in opened.catalog.store.list("packs/")}
+    indexes = _Indexes(opened.catalog)
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
-    for each in backups:
-        entries = _check_backup(opened, each, present, findings)
+    count = 0
+    for count, each in enumerate([backup] if backup else _all(opened, findings), 1):  # noqa: B007
+        findings.extend(Finding("warning", "catalog", doubt) for doubt in each.doubts)
+        entries = _check_backup(opened, each, indexes, present, findings)
         packs.update((entry.sha256, entry) for entry in entries)
         if percent is not None and entries:
             keys.update(_keys(opened, each, entries, findings))
     read = 0
     if percent is not None:
         readable = [entry for entry in packs.values() if entry.sha256 in keys]
-        read = _read(opened, _sample(readable, percent), keys, findings, progress)
-    return Report(tuple(findings), len(backups), len(packs), read)
+        read = _read(opened, indexes, _sample(readable, percent), keys, findings, progress)
+    return Report(tuple(findings), count, len(packs), read)
+
+
+class _Indexes:
+    """Each index, fetched once; of its chunks only the lengths are kept, since all backups together have many."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._slim: dict[ObjectRef, Index] = {}
+
+    def layout(self, manifest: Manifest) -> Layout:
+        """Where the manifest's chunks stand, to count them by. Raises `Damaged`, `KeyForbids`, `ToolMissing`."""
+        for ref in manifest.indexes:
+            if ref not in self._slim:
+                self._slim[ref] = _slim(self._catalog.index(ref))
+        return Layout([self._slim[ref] for ref in manifest.indexes])
+
+    def whole(self, packs: Iterable[PackEntry], findings: list[Finding]) -> Iterator[list[PackEntry]]:
+        """The same *packs* with the names of their chunks, an index at a time.
+
+        A pack that stands in several indexes comes once, unless they differ in what they say of it.
+        """
+        wanted = {pack.sha256 for pack in packs}
+        seen: set[bytes] = set()
+        for ref, slim in self._slim.items():
+            if wanted.isdisjoint(pack.sha256 for pack in slim.packs):
+                continue
+            try:
+                index = self._catalog.index(ref)
+            except (Damaged, KeyForbids, ToolMissing) as error:
+                findings.append(Finding("error", f"index {ref.sha256[:12]}…", str(error)))
+                continue
+            new = {_description(pack): pack for pack in index.packs if pack.sha256 in wanted}
+            yield [pack for description, pack in new.items() if description not in seen]
+            seen.update(new)
+
+
+def _description(pack: PackEntry) -> bytes:
+    """A digest of all that an index says of the pack."""
+    return hashlib.sha256(encode("pack", pack)).digest()
+
+
+def _slim(index: Index) -> Index:
+    packs = (replace(pack, names=b"", frames=array("I"), recipients=(), links=()) for pack in index.packs)
+    return replace(index, packs=tuple(packs))
 
 
 def _keys(
@@ -79,9 +127,10 @@ def _keys(
         yield entry.sha256, key
 
 
-def _all(opened: Opened, findings: list[Finding]) -> list[Backup]:
-    """Every manifest that can be read; the chain as the head and the manifests tell it."""
+def _all(opened: Opened, findings: list[Finding]) -> Iterator[Backup]:
+    """Every manifest that can be read, one by one; the chain as the head and the manifests tell it."""
     catalog = opened.catalog
+    findings.extend(_genesis(opened))
     refs: Sequence[ManifestRef]
     try:
         newest = catalog.newest()
@@ -90,14 +139,28 @@ def _all(opened: Opened, findings: list[Finding]) -> list[Backup]:
         refs = catalog.refs()
     else:
         refs = newest.refs  # the very listing that the head agreed with: another might be shorter
+        findings.extend(Finding("warning", "catalog", doubt) for doubt in newest.doubts)
         findings.extend(_chain(newest))
-    backups = []
     for ref, read in zip(refs, catalog.read_all(refs), strict=True):
         if isinstance(read, Backup):
-            backups.append(read)
+            yield read
         else:
             findings.append(Finding("error", f"manifest {ref.id}", str(read)))
-    return backups
+
+
+def _genesis(opened: Opened) -> Iterable[Finding]:
+    """Whether the mark of the writer's start, where there is one, is the owner's. Only the owner can tell."""
+    if opened.owner_key is None:
+        return
+    try:
+        genesis = records.read_line(Genesis, opened.catalog.store.get(GENESIS), opened.owner_key)
+    except ObjectMissing:
+        return
+    except (Damaged, ToolMissing) as error:
+        yield Finding("error", "genesis", str(error))
+    else:
+        if genesis.writer != opened.catalog.writer:
+            yield Finding("error", "genesis", f"marks the start of another writer, {genesis.writer}")
 
 
 def _chain(newest: Newest) -> Iterable[Finding]:
@@ -115,13 +178,13 @@ def _chain(newest: Newest) -> Iterable[Finding]:
 
 
 def _check_backup(
-    opened: Opened, backup: Backup, present: dict[str, Stored], findings: list[Finding]
+    opened: Opened, backup: Backup, indexes: _Indexes, present: dict[str, Stored], findings: list[Finding]
 ) -> list[PackEntry]:
     """The packs that the backup uses, each looked up in the store's listing."""
     what = f"backup {backup.ref.id}"
     try:
         manifest = opened.catalog.whole(backup.manifest)
-        layout = Layout(opened.catalog.indexes(manifest))
+        layout = indexes.layout(manifest)
         used: dict[str, PackEntry] = {}
         for source in manifest.sources:
             for stream in source.streams:
@@ -162,6 +225,7 @@ def _sample(packs: list[PackEntry], percent: float) -> list[PackEntry]:
 
 def _read(
     opened: Opened,
+    indexes: _Indexes,
     packs: Sequence[PackEntry],
     keys: dict[str, bytes],
     findings: list[Finding],
@@ -180,7 +244,9 @@ def _read(
         progress.advance(entry.size)
         return entry.size
 
+    read = 0
     with ThreadPoolExecutor(THREADS, "verify") as pool:
-        read = sum(pool.map(one, packs))
+        for group in indexes.whole(packs, findings):
+            read += sum(pool.map(one, group))
     progress.end()
     return read

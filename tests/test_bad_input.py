@@ -15,7 +15,7 @@ from dwebbackup.keys import Key, OwnerKey, WriterKey
 from dwebbackup.manifest import Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, index_path
 from dwebbackup.ports import Quiet
 from dwebbackup.records import Signer
-from faulty import MemoryStore, flipped
+from faulty import Fault, Faulty, MemoryStore, flipped
 from synthetic import (
     OWNER,
     ROOT,
@@ -224,6 +224,41 @@ def test_a_damaged_head_stops_latest_but_no_backup_that_is_named(store, harm):
     HARMS[harm](store, f"{ROOT}head.json")
     assert isinstance(refuses(store), Damaged)
     assert restored(store, "2") == SECOND
+
+
+@pytest.mark.parametrize("harm", [harm for harm in HARMS if harm not in ("missing", "swapped with another")])
+def test_a_damaged_head_stops_no_backup_and_is_written_anew(store, harm):
+    HARMS[harm](store, f"{ROOT}head.json")
+    done = back_up(store, FIRST)
+    assert "head" in done.doubts[0]
+    assert done.backup.ref.sequence == 3
+    assert restored(store) == FIRST
+    assert back_up(store, SECOND).doubts == ()
+
+
+@pytest.mark.parametrize("harm", [harm for harm in HARMS if harm != "swapped with another"])
+def test_a_lost_newest_manifest_stops_no_backup_and_is_a_parent_of_the_next(store, harm):
+    lost = latest(store).ref
+    HARMS[harm](store, f"{ROOT}manifests/{lost.name}")
+    done = back_up(store, FIRST)
+    assert lost.id in done.doubts[0]
+    assert lost in done.backup.manifest.parents
+    assert done.backup.ref.sequence == 3
+    assert restored(store) == FIRST
+    assert back_up(store, SECOND).doubts == ()
+
+
+def test_a_newest_manifest_that_a_listing_leaves_out_is_found_by_the_head(store):
+    """As stores do for a while whose listings lag behind: nothing is forgotten for that, nor refused."""
+    pears = SyntheticSource({"p": noise(50_000, 7)}, "pears")
+    back_up(store, pears)
+    for hidden in (lambda name: True, lambda name: "/0000000003-" in name):
+        lagging = Faulty(store.copy(), at={"list": Fault.hide}, hidden=hidden)
+        assert restored(lagging) == pears.contents
+        done = back_up(lagging, FIRST)
+        assert "does not list backup 3" in done.doubts[0]
+        assert [entry.source for entry in done.backup.manifest.newest] == ["pears", "synthetic"]
+        assert restored(lagging.store) == FIRST
 
 
 def test_a_missing_head_stops_nothing(store):

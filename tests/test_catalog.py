@@ -124,6 +124,54 @@ def test_the_tips_are_what_no_other_names_as_its_parent(history):
     assert {tip.ref for tip in shelf.catalog().newest().tips} == set(refs) - named
 
 
+def gets(store: Faulty) -> list[str]:
+    """Which manifests were fetched."""
+    return [name for verb, name in store.calls if verb == "get" and name != HEAD]
+
+
+def test_a_healed_fork_costs_nothing_later(shelf: Shelf):
+    refs = [*shelf.chain(2), *fork(shelf)]
+    refs.append(shelf.add(refs[-2:], kept=tuple(refs)))
+    for _ in range(5):
+        refs.append(shelf.add(refs[-1:], kept=tuple(refs)))
+    store = Faulty(shelf.store)
+    assert shelf.catalog(store).latest().ref == refs[-1]
+    assert gets(store) == [path_of(refs[-1])]
+
+
+def test_junk_among_old_manifests_has_nothing_else_read(shelf: Shelf):
+    newest = shelf.chain(9)[-1]
+    junk = ManifestRef(3, digest_of("junk"))
+    shelf.store.put(path_of(junk), b"junk")
+    store = Faulty(shelf.store)
+    found = shelf.catalog(store).latest()
+    assert found.ref == newest
+    assert junk.id in found.doubts[0]
+    assert gets(store) == [path_of(newest), path_of(junk)]
+
+
+def test_a_manifest_that_was_away_while_others_followed_it_is_no_tip_when_it_is_back(shelf: Shelf):
+    first, lost = shelf.chain(2)
+    third = shelf.add([first, lost], kept=(first,))
+    fourth = shelf.add([third], kept=(first, third))
+    assert shelf.catalog().latest().ref == fourth
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
+def test_the_tips_are_found_whatever_is_left_unread(delays):
+    """Each run saw the manifests listed when it began; so many of the last were put while it ran."""
+    shelf, refs, parents = Shelf(), [], {}
+    for number, delay in enumerate(delays):
+        seen = refs[: max(0, len(refs) - delay)]
+        named = {parent for ref in seen for parent in parents[ref]}
+        tips = [ref for ref in seen if ref not in named]
+        ref = shelf.put(shelf.manifest(tips, run=f"run {number}", kept=tuple(seen)))
+        parents[ref] = tips
+        refs.append(ref)
+    expected = set(refs) - {parent for each in parents.values() for parent in each}
+    assert {tip.ref for tip in shelf.catalog().newest().tips} == expected
+
+
 # --- what the head vouches for ---
 
 
@@ -142,15 +190,16 @@ def test_no_manifests_where_the_head_names_one_is_an_alarm(shelf: Shelf):
         shelf.catalog().newest()
 
 
-def test_manifests_that_the_store_hides_are_an_alarm(shelf: Shelf):
+def test_a_newest_manifest_that_the_store_has_and_does_not_list_is_read_all_the_same(shelf: Shelf):
     refs = shelf.chain(3)
     for hidden in ([refs[-1]], refs):
         store = Faulty(
             shelf.store, at={"list": Fault.hide}, hidden=lambda name, refs=hidden: name in map(path_of, refs)
         )
-        with pytest.raises(Damaged):
-            shelf.catalog(store).latest()
+        newest = shelf.catalog(store).newest()
         assert store.struck
+        assert [tip.ref for tip in newest.tips] == [refs[-1]]
+        assert "does not list backup 3" in newest.doubts[0]
 
 
 def test_one_side_of_a_fork_that_the_head_names_is_missed(shelf: Shelf):
@@ -175,6 +224,7 @@ def test_a_manifest_that_the_head_does_not_know_yet_may_be_spoiled(shelf: Shelf)
     newest = shelf.catalog().newest()
     assert [tip.ref for tip in newest.tips] == [first]
     assert second.id in newest.doubts[0]
+    assert shelf.catalog().latest().doubts == newest.doubts
 
 
 def test_a_head_behind_the_newest_whose_own_manifest_was_pruned_is_no_alarm(shelf: Shelf):
@@ -375,6 +425,91 @@ def test_a_backup_is_found_by_its_time(shelf: Shelf):
         assert shelf.catalog().before(when).ref == ref
     with pytest.raises(NoSuchBackup):
         shelf.catalog().before("2026-11-01T02:59:59Z")
+
+
+def test_a_backup_of_one_source_is_found_by_its_time(shelf: Shelf):
+    one = shelf.add()
+    other = SourceRecord(replace(FACTS, name="other", snapshot=moment(2)), ())
+    two = shelf.add([one], sources=(other,))
+    assert shelf.catalog().before(moment(9)).ref == two
+    assert shelf.catalog().before(moment(9), "other").ref == two
+    assert shelf.catalog().before(moment(9), FACTS.name).ref == one
+    with pytest.raises(NoSuchBackup):
+        shelf.catalog().before(moment(1), "other")
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3, 9_999_999_999])
+@pytest.mark.parametrize("seen", [False, True], ids=["new", "listed by a later backup"])
+def test_junk_stops_no_search_by_time_and_is_a_doubt(shelf: Shelf, sequence, seen):
+    refs = shelf.chain(2)
+    junk = ManifestRef(sequence, digest_of("junk"))
+    shelf.store.put(path_of(junk), b"junk")
+    if seen:
+        shelf.add(refs[-1:], kept=shelf.catalog().newest_for_writing().kept)
+    found = shelf.catalog().before(moment(2))
+    assert found.ref == refs[1]
+    assert junk.id in "".join(found.doubts) or sequence <= 2
+    oldest = shelf.catalog().before(moment(1))
+    assert oldest.ref == refs[0]
+    assert junk.id in "".join(oldest.doubts) or sequence == 1
+
+
+def test_what_a_run_passed_over_it_does_not_vouch_for(shelf: Shelf):
+    refs = shelf.chain(2)
+    junk = ManifestRef(9, digest_of("junk"))
+    shelf.store.put(path_of(junk), b"junk")
+    newest = shelf.catalog().newest_for_writing()
+    assert junk in newest.refs
+    assert newest.kept == tuple(refs)
+    shelf.store.put(path_of(refs[1]), b"cut")
+    newest = shelf.catalog().newest_for_writing()
+    assert newest.lost == refs[1]
+    assert newest.kept == tuple(refs)
+
+
+@pytest.mark.parametrize("vouching", [{"parents": True}, {"kept": True}, {"head": True}], ids=str)
+def test_a_spoiled_backup_that_somebody_vouches_for_is_not_passed_over_by_time(shelf: Shelf, vouching):
+    first, second = shelf.chain(2)
+    shelf.store.put(path_of(second), b"cut")
+    if "head" not in vouching:
+        third = shelf.put(shelf.manifest([first, second], kept=()))
+        if "kept" in vouching:
+            shelf.put(shelf.manifest([third], kept=(first, second, third)))
+            shelf.store.delete(path_of(third))
+        shelf.store.delete(HEAD)
+    with pytest.raises(Damaged, match=second.id) as alarm:
+        shelf.catalog().before(moment(2))
+    assert first.id in alarm.value.hint
+    shelf.store.delete(path_of(first))
+    with pytest.raises(Damaged, match=second.id):
+        shelf.catalog().before(moment(2))
+
+
+def test_a_newest_backup_that_is_gone_is_missed_by_time(shelf: Shelf):
+    first, second = shelf.chain(2)
+    shelf.store.delete(path_of(second))
+    with pytest.raises(Damaged, match=second.id):
+        shelf.catalog().before(moment(9))
+    shelf.store.put(HEAD, b"junk")
+    found = shelf.catalog().before(moment(9))
+    assert found.ref == first
+    assert "the head was passed over" in found.doubts[0]
+
+
+def test_a_search_by_time_stops_where_it_finds_something(shelf: Shelf):
+    shelf.chain(25)
+    store = Faulty(shelf.store)
+    assert shelf.catalog(store).before(moment(25)).ref.sequence == 25
+    assert len(gets(store)) < 15
+
+
+def test_only_a_few_manifests_are_held_at_once(shelf: Shelf):
+    refs = shelf.chain(25)
+    store = Faulty(shelf.store)
+    reads = shelf.catalog(store).read_all(refs)
+    assert next(reads).ref == refs[0]
+    assert len(gets(store)) < 15
+    assert [read.ref for read in reads] == refs[1:]
 
 
 def test_all_are_read_in_order_each_for_itself(shelf: Shelf):

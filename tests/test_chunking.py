@@ -181,3 +181,20 @@ def test_names_are_keyed_blake3_as_published(length, name):
 def test_a_name_says_nothing_without_the_key(chunk, one, two):
     assert (chunking.name(chunk, one) == chunking.name(chunk, two)) == (one == two)
     assert chunking.name(memoryview(chunk), one) == chunking.name(chunk, one)
+
+
+def test_no_read_is_given_crumbs_of_room():
+    """A producer that holds something back at its end needs room for it."""
+    rooms = []
+    rest = random.Random(0).randbytes(3 * chunking.BLOCK)
+
+    def readinto(view: memoryview) -> int:
+        nonlocal rest
+        rooms.append(len(view))
+        taken = rest[: len(view) - len(rooms) % 70]  # leaves a little, as a pipe does
+        view[: len(taken)] = taken
+        rest = rest[len(taken) :]
+        return len(taken)
+
+    assert sum(len(chunk) for batch in chunking.cut(readinto, chunking.AVERAGE) for chunk in batch) == 3 * chunking.BLOCK
+    assert min(rooms) >= chunking.LEAST

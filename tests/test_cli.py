@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from calling import PROGRAM, call, environment
+from dwebbackup import backup
 from dwebbackup.keys import OwnerKey, parse_key
-from fix_postgres import Database
+from fix_postgres import Database, new_database
 
 OWNER = OwnerKey(bytes(range(32)))
 STRANGER = OwnerKey(bytes(range(32, 64)))
@@ -171,6 +172,29 @@ def test_a_backup_of_long_ago_is_found_by_its_time(shop: Shop):
     shop.call("restore", "1", "--as-of", taken, *to, expect=2)
 
 
+def test_the_newest_backup_of_one_of_several_sources(shop: Shop, target_database: Database, tmp_path: Path):
+    with new_database(shop.database.server) as other:
+        config = tmp_path / "c.yaml"
+        urls = {"one": shop.database.uri, "two": other.uri}
+        config.write_text(json.dumps({"sources": [{"name": name, "url": url} for name, url in urls.items()]}))
+        first, second = (
+            shop.call("backup", "--config", config, "--source", name, "--json", SOURCE="").json for name in urls
+        )
+        third = shop.back_up(SOURCE=other.uri, KEY=shop.call("key", "writer", "--next").out.strip())
+    to = ("--to", target_database.uri, "--json", "--dry-run")
+    for source, expected in {"one": first, "two": second, other.name: third}.items():
+        assert shop.call("restore", "latest", "--source", source, *to).json["backup"] == expected["backup"]
+        by_time = ("--as-of", "2999-01-01", "--source", source)
+        assert shop.call("restore", "latest", *by_time, *to).json["backup"] == expected["backup"]
+    assert shop.call("restore", "latest", *to).json["backup"] == third["backup"]
+    assert (
+        f"has the sources {other.name}, not three"
+        in shop.call("restore", "latest", "--source", "three", *to, expect=10).err
+    )
+    restored = shop.call("restore", "latest", "--source", "one", "--to", target_database.uri, "--json").json
+    assert restored["rows"] == 8000
+
+
 def test_a_rollback_shows_to_whoever_remembers_the_sequence(shop: Shop):
     shop.back_up()
     to = ("--to", shop.database.server.uri("unused"), "--dry-run", "--json")
@@ -221,7 +245,61 @@ def test_a_dry_run_touches_nothing(shop: Shop, target_database: Database):
     assert not target_database.exists()
 
 
+def test_a_restore_that_leaves_something_out_is_not_called_complete(shop: Shop, target_database: Database):
+    role = f"{shop.database.name}_app"
+    shop.database.psql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON customer TO {role}")
+    try:
+        shop.back_up()
+        ended = shop.call("restore", "latest", "--to", target_database.uri, "--json", expect=3)
+    finally:
+        for database in (shop.database, target_database):
+            database.drop()
+            database.server.psql(f"DROP ROLE IF EXISTS {role}")
+    expected = f"role {role} was made without a password: the backup could not see it"
+    assert ended.json["rows"] == 8000
+    assert ended.json["shortfalls"] == [expected]
+    assert f"warning: {expected}" in ended.err
+    assert ended.json["notes"] == []
+
+
 # --- when something is wrong ---
+
+
+def test_a_newest_backup_that_was_spoiled_is_named_by_whatever_takes_the_one_before(
+    shop: Shop, target_database: Database
+):
+    """Its head was lost, so that nothing vouches for it."""
+    first = shop.back_up()
+    head = next(shop.folder.glob("w/*/head.json"))
+    line = head.read_bytes()
+    second = shop.back_up()
+    head.write_bytes(line)
+    shop.files("manifests")[1].write_bytes(b"cut")
+    said = f"manifest {second['backup']} was passed over"
+    to = ("--to", target_database.uri)
+    by_time = ("--as-of", "2999-01-01")
+    for command in (["show", "latest"], ["restore", "latest", "--dry-run", *to], ["restore", "latest", *by_time, *to]):
+        assert f"warning: {said}" in shop.call(*command, expect=3).err
+    assert f"warning: catalog: {said}" in shop.call("verify", "latest", expect=3).out
+    assert said in shop.call("key", "writer", "--next", expect=3).err
+    restored = shop.call("restore", "latest", "--replace", *to, "--json", expect=3).json
+    assert restored["backup"] == first["backup"]
+    assert said in restored["doubts"][0]
+    shop.call("show", first["backup"])
+    kept = restored["notes"][0].split("kept as ")[1].split(";")[0]
+    Database(target_database.server, kept).drop()
+
+
+def test_a_list_does_not_fetch_the_streams_that_a_manifest_spilled(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "SPILL", 0)
+        shop.back_up()
+    shop.back_up()
+    for index in shop.files("indexes"):
+        index.unlink()
+    listed = shop.call("list", "--json").json["backups"]
+    assert [each["bytes_read"] is None for each in listed] == [True, False]
+    assert shop.call("list").out.splitlines()[1].split()[2] == shop.database.name
 
 
 def test_an_empty_store_has_no_backups_and_says_so(shop: Shop):

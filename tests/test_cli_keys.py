@@ -82,8 +82,22 @@ def test_a_writer_key_is_one_line_and_nothing_else():
     ended = call("key", "writer", KEY=OWNER.words)
     assert ended.out == OWNER.writer(1).line + "\n"
     assert ended.err == ""
-    third = call("key", "writer", "3", "--json", KEY=OWNER.words).json
-    assert (third["writer"], third["number"]) == (OWNER.writer(3).line, 3)
+    first = call("key", "writer", "1", "--json", KEY=OWNER.words).json
+    assert (first["writer"], first["number"]) == (OWNER.writer(1).line, 1)
+
+
+def test_no_writer_is_made_that_the_words_would_not_find(tmp_path: Path):
+    settings = {"KEY": OWNER.words, "STORE": f"file://{tmp_path}/store"}
+    for command in (["key", "writer", "2"], ["init", "--writer", "2"]):
+        ended = call(*command, "--json", expect=2, **settings)
+        assert "would not find the backups of writer 2" in ended.json["error"]
+        assert "take 1" in ended.json["hint"]
+    call("init", "--writer", "1", **settings)
+    for command in (["key", "writer", "3"], ["init", "--writer", "3"]):
+        assert "its newest is 1" in call(*command, expect=2, **settings).err
+    assert call("key", "writer", "2", **settings).out == OWNER.writer(2).line + "\n"
+    call("init", "--writer", "2", **settings)
+    assert call("key", "writer", "1", **settings).out == OWNER.writer(1).line + "\n"
 
 
 def test_a_reader_key_is_one_line_and_nothing_else():

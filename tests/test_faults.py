@@ -320,7 +320,22 @@ def test_verify_never_calls_good_what_it_could_not_read(begin, fault, hidden, ch
 
 
 def goes_unnoticed(call: Call, fault: Fault, hidden: str, situation: Situation) -> bool:
-    """A head that is not there, though all manifests are; a listing that leaves out nothing of what is there."""
+    """A head or a genesis that is not there, though all manifests are, or never was; a listing that leaves out nothing
+    that a backup needs.
+    """
     if fault is Fault.hide:
-        return not any(HIDDEN[hidden](stored.name) for stored in situation.store.list(call.name))
-    return fault is Fault.miss and call.name == f"{ROOT}head.json"
+        listed = {stored.name for stored in situation.store.list(call.name)}
+        return not any(HIDDEN[hidden](name) for name in listed & needed(situation.store))
+    if call.name not in situation.store.objects:
+        return call.name == f"{ROOT}genesis.json"
+    return fault is Fault.miss and call.name in {f"{ROOT}head.json", f"{ROOT}genesis.json"}
+
+
+def needed(store: Store) -> set[str]:
+    """The manifests, and the packs that they use."""
+    catalog = opened(store).catalog
+    names = set()
+    for ref in catalog.refs():
+        indexes = catalog.indexes(catalog.read(ref).manifest)
+        names |= {f"manifests/{ref.name}", *(pack.path for index in indexes for pack in index.packs)}
+    return {ROOT + name for name in names}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dwebbackup import fetching, records
 from dwebbackup.compression import Compressor
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, StoreUnreachable
-from dwebbackup.fetching import AHEAD, KEPT, Layout, PackReader, Span
+from dwebbackup.fetching import AHEAD, Layout, PackReader, SealedPacks, Span
 from dwebbackup.manifest import NAME_SIZE, Index, PackEntry, StreamRecord
 from dwebbackup.packing import padding
 from dwebbackup.ports import Store
@@ -56,9 +60,12 @@ class Shelved:
     def every_place(self) -> list[Place]:
         return [place for places in self.places for place in places]
 
-    def reader(self, store: Store | None = None, key: bytes | None = None) -> PackReader:
+    def reader(
+        self, store: Store | None = None, key: bytes | None = None, on_disk: int = fetching.ON_DISK
+    ) -> PackReader:
         chunk_key = key or self.shelf.writer.chunk_key
-        return PackReader(store or self.shelf.store, [OWNER.identity], chunk_key, Layout(self.indexes))
+        layout = Layout(self.indexes)
+        return PackReader(store or self.shelf.store, [OWNER.identity], chunk_key, layout, on_disk=on_disk)
 
     def path(self, index: int = 0, pack: int = 0) -> str:
         return self.packs[index][pack].path
@@ -88,26 +95,10 @@ def test_chunks_come_in_the_streams_order(sizes, data):
         assert list(reader.stream(shelved.stream(places))) == [chunk_at(place) for place in places]
 
 
-def test_a_stream_over_more_packs_than_are_kept_comes_back():
-    shelved = Shelved([[2] * (AHEAD + KEPT + 3), [1, 1]])
-    places = shelved.every_place() + shelved.every_place()[::-1]
-    with shelved.reader() as reader:
-        assert list(reader.stream(shelved.stream(places))) == [chunk_at(place) for place in places]
-
-
 def test_an_empty_stream_needs_no_pack():
     store = Faulty(Shelved([[1]]).shelf.store)
     assert released(Shelved([[1]]).reader(store), stream_of([])) == ([], None)
     assert store.calls == []
-
-
-def test_a_pack_is_fetched_once_while_it_is_in_use():
-    """A stream that goes to and fro between an old pack and newer ones."""
-    shelved = Shelved([[4], [1, 1, 1]])
-    store = Faulty(shelved.shelf.store)
-    places = [(0, 0, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0), (0, 0, 2), (1, 2, 0), (0, 0, 3)]
-    assert released(shelved.reader(store), shelved.stream(places))[1] is None
-    assert len(store.calls) == 4
 
 
 def test_several_streams_are_read_at_once():
@@ -118,6 +109,176 @@ def test_several_streams_are_read_at_once():
         streams = [shelved.stream(order) for order in orders]
         read = list(pool.map(lambda stream: list(reader.stream(stream)), streams))
     assert read == [[chunk_at(place) for place in order] for order in orders]
+
+
+# --- how often a pack is fetched ---
+
+
+@pytest.fixture
+def few_open(monkeypatch):
+    """Only the pack opened last stays open, whatever its size."""
+    monkeypatch.setattr(fetching, "OPENED", 1)
+
+
+def fetched(store: Faulty) -> list[str]:
+    return [name for _, name in store.calls]
+
+
+SCATTERED = [(pack // 3, pack % 3, row) for row in range(4) for pack in range(9)]
+"""A stream through nine packs, four times over."""
+
+
+def scattered() -> Shelved:
+    return Shelved([[4, 4, 4]] * 3)
+
+
+@pytest.mark.usefixtures("few_open")
+def test_packs_that_a_stream_comes_back_to_are_fetched_once():
+    shelved = scattered()
+    store = Faulty(shelved.shelf.store)
+    assert released(shelved.reader(store), shelved.stream(SCATTERED)) == ([chunk_at(at) for at in SCATTERED], None)
+    assert len(fetched(store)) == 9
+
+
+@pytest.mark.usefixtures("few_open")
+def test_packs_that_several_streams_share_are_fetched_once():
+    shelved = scattered()
+    store = Faulty(shelved.shelf.store)
+    streams = [[at for at in SCATTERED if at[2] == row] for row in range(4)]
+    with shelved.reader(store) as reader, ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda places: list(reader.stream(shelved.stream(places))), streams))
+    assert read == [[chunk_at(at) for at in places] for places in streams]
+    assert sorted(fetched(store)) == sorted(set(fetched(store)))
+
+
+@pytest.mark.usefixtures("few_open")
+def test_with_less_room_than_packs_a_stream_still_comes_back():
+    shelved = scattered()
+    sizes = [pack.size for packs in shelved.packs for pack in packs]
+    for room in (max(sizes) - 1, max(sizes), sum(sizes) // 3, sum(sizes) - 1):
+        read = released(shelved.reader(on_disk=room), shelved.stream(SCATTERED))
+        assert read == ([chunk_at(at) for at in SCATTERED], None)
+
+
+@pytest.mark.usefixtures("few_open")
+def test_with_no_room_on_disk_packs_are_fetched_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "is not there"))
+    shelved = scattered()
+    store = Faulty(shelved.shelf.store)
+    assert released(shelved.reader(store), shelved.stream(SCATTERED)) == ([chunk_at(at) for at in SCATTERED], None)
+    assert len(fetched(store)) == len(SCATTERED)
+
+
+@pytest.mark.usefixtures("few_open")
+def test_packs_that_are_used_whole_and_once_never_touch_the_disk(monkeypatch):
+    """As in a database's first backup."""
+    shelved = scattered()
+    kept: list[str] = []
+    monkeypatch.setattr(SealedPacks, "put", lambda _, sha256, sealed: kept.append(sha256))
+    with shelved.reader() as reader:
+        assert len(list(reader.stream(shelved.stream(shelved.every_place())))) == 36
+    assert kept == []
+
+
+def test_the_next_other_packs_are_on_their_way_while_one_pack_comes_again_and_again():
+    """A pack that comes again is no other pack: between its spans the next ones are asked for."""
+    shelved = Shelved([[4, 1, 1, 1]])
+    store = Faulty(shelved.shelf.store)
+    old, *new = shelved.packs[0]
+    places = [(0, 0, 0), (0, 1, 0), (0, 0, 1), (0, 2, 0), (0, 0, 2), (0, 3, 0), (0, 0, 3)]
+    reader = shelved.reader(store)
+    with reader:
+        next(chunks := reader.stream(shelved.stream(places)))
+        asked = set(reader._opened)
+        assert asked == {pack.sha256 for pack in (old, *new[:AHEAD])}
+        assert len(list(chunks)) == len(places) - 1
+
+
+def test_of_spans_in_few_packs_only_so_many_are_looked_at(monkeypatch):
+    monkeypatch.setattr(fetching, "AHEAD_SPANS", 4)
+    shelved = Shelved([[20, 1]])
+    taken: list[Span] = []
+    places = [(0, 0, row) for row in range(18, -1, -2)] + [(0, 1, 0)]
+    spans = iter(list(Layout(shelved.indexes).spans(shelved.stream(places))))
+    with shelved.reader() as reader:
+        next(reader._ahead(span for span in spans if not taken.append(span)))
+    assert len(taken) == 5
+
+
+# --- sealed packs on disk ---
+
+
+def sealed(label: str, size: int) -> tuple[str, bytes]:
+    data = noise(size, label)
+    return records.digest(data), data
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40)), max_size=60),
+    st.integers(0, 120),
+)
+def test_sealed_packs_come_back_as_they_were_or_not_at_all(steps, room):
+    shelf = SealedPacks(room)
+    put: dict[str, bytes] = {}
+    for number, size in steps:
+        pack = sealed(f"{number} {size}", size)
+        shelf.put(*pack)
+        put[pack[0]] = pack[1]
+        assert all(shelf.get(sha256) == put[sha256] for sha256 in shelf._places)
+        assert sum(size for _, size in shelf._places.values()) <= room
+        assert shelf.get(pack[0]) == (pack[1] if size <= room else None)
+    shelf.close()
+
+
+def test_the_newest_sealed_packs_are_kept():
+    shelf = SealedPacks(100)
+    packs = [sealed(str(number), 30) for number in range(10)]
+    for pack in packs:
+        shelf.put(*pack)
+    assert [number for number, (sha256, _) in enumerate(packs) if shelf.get(sha256)] == [7, 8, 9]
+    shelf.close()
+
+
+def test_what_was_changed_on_disk_is_not_given_back():
+    shelf = SealedPacks(100)
+    sha256, data = sealed("a", 30)
+    shelf.put(sha256, data)
+    os.pwrite(shelf._file.fileno(), b"!", 17)
+    assert shelf.get(sha256) is None
+    os.ftruncate(shelf._file.fileno(), 3)
+    assert shelf.get(sha256) is None
+    shelf.close()
+
+
+def test_a_disk_that_becomes_full_is_used_as_far_as_it_goes():
+    """A child process, since the limit on its files' size stays with it."""
+    code = """
+import resource, signal
+from dwebbackup.fetching import SealedPacks
+from dwebbackup.records import digest
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+shelf, packs = SealedPacks(1000), [bytes([number]) * 30 for number in range(8)]
+for pack in packs:
+    shelf.put(digest(pack), pack)
+found = [shelf.get(digest(pack)) for pack in packs]
+assert all(data in (None, pack) for data, pack in zip(found, packs))
+print([number for number, data in enumerate(found) if data])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[5, 6, 7]\n", "")
+
+
+def test_the_file_on_disk_has_no_name_and_ends_with_its_reader(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    shelf = SealedPacks()
+    sha256, data = sealed("a", 30)
+    shelf.put(sha256, data)
+    assert shelf.get(sha256) == data
+    assert list(tmp_path.iterdir()) == []
+    file = shelf._file
+    shelf.close()
+    assert file.closed
 
 
 # --- what a store may do to packs ---

@@ -8,7 +8,6 @@ import json
 import re
 import types
 import typing
-from array import array
 from pathlib import Path
 
 import pytest
@@ -69,7 +68,9 @@ def spelled(hint: object) -> str:
         return f"{spelled(arguments[0])} or null"
     if typing.get_origin(hint) is tuple:
         return "[" + ", ".join(spelled(argument) for argument in arguments if argument is not Ellipsis) + "]"
-    names = {str: "string", int: "integer", float: "number", bool: "boolean", bytes: "bytes", array: "sizes"}
+    if typing.get_origin(hint) is typing.Annotated:
+        return {"I": "sizes", "q": "[integer]"}[hint.__metadata__[0]]
+    names = {str: "string", int: "integer", float: "number", bool: "boolean", bytes: "bytes"}
     return names.get(hint) or hint.__name__
 
 
@@ -81,7 +82,7 @@ def usual(entry: dataclasses.Field) -> str:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_field_stands_in_the_page_with_its_type_and_usual_value(name):
-    hints = typing.get_type_hints(RECORDS[name])
+    hints = typing.get_type_hints(RECORDS[name], include_extras=True)
     expected = [
         [f"`{entry.name}`", "digest" if entry.name == "sha256" else spelled(hints[entry.name]), usual(entry)]
         for entry in dataclasses.fields(RECORDS[name])

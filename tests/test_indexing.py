@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from array import array
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from dwebbackup import records
 from dwebbackup.indexing import drop_unused, merge, put_index, runs_of
 from dwebbackup.known import Numbering
-from dwebbackup.manifest import NAME_SIZE, Index, ObjectRef, PackEntry, RunWriter, expand, index_path
+from dwebbackup.manifest import NAME_SIZE, Index, ObjectRef, PackEntry, Runs, RunWriter, expand, index_path
 from shelf import Shelf, digest_of, noise
 
 Chunks = list[bytes]
@@ -36,7 +37,7 @@ def ref_of(index: Index) -> ObjectRef:
 
 
 @st.composite
-def catalogs(draw) -> tuple[list[Index], list[tuple[int, ...]]]:
+def catalogs(draw) -> tuple[list[Index], list[Runs]]:
     """Some indexes of a few packs each, empty ones among them; and streams over them."""
     sizes = draw(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=5))
     indexes = [
@@ -52,11 +53,11 @@ def catalogs(draw) -> tuple[list[Index], list[tuple[int, ...]]]:
     ]
 
 
-def runs_through(places: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+def runs_through(places: Sequence[tuple[int, int]]) -> Runs:
     writer = RunWriter()
     for place in places:
         writer.add(*place)
-    return tuple(writer.runs)
+    return writer.runs
 
 
 def chunks_of(runs: Sequence[int], indexes: Sequence[Index]) -> Chunks:
@@ -89,7 +90,8 @@ def test_merged_indexes_hold_the_packs_in_use_and_streams_stay_the_same(catalog,
         stored[ref.sha256] = index
         return ref
 
-    after, refs = merge(streams, indexes, put, most)
+    by_ref = {ref_of(index): index for index in indexes}
+    after, refs = merge(streams, [ref_of(index) for index in indexes], by_ref.__getitem__, put, most)
     merged = [stored[ref.sha256] for ref in refs]
     expected = [chunks_of(runs, indexes) for runs in streams]
     assert [chunks_of(runs, merged) for runs in after] == expected
@@ -98,6 +100,32 @@ def test_merged_indexes_hold_the_packs_in_use_and_streams_stay_the_same(catalog,
     assert set(packs) == {chunk[:64].decode() for chunks in expected for chunk in chunks}
     assert all(index.rows <= most or len(index.packs) == 1 for index in merged)
     assert all(index.writer == "w" for index in merged)
+
+
+class Tracked(Index):
+    """An index that can be counted while it lives."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+def test_merging_holds_no_more_than_a_few_indexes_at_a_time():
+    """When the next is loaded, at most the one before it is still there."""
+    refs = [ObjectRef(digest_of(str(number)), 1) for number in range(20)]
+    runs = runs_through([(number, row) for number in range(20) for row in range(4)])
+    alive: weakref.WeakSet[Index] = weakref.WeakSet()
+    most = 0
+
+    def load(ref: ObjectRef) -> Index:
+        nonlocal most
+        most = max(most, len(alive))
+        index = Tracked("w", (pack_of(4, ref.sha256),))
+        alive.add(index)
+        return index
+
+    (after,), merged = merge([runs], refs, load, ref_of, 16)
+    assert (len(merged), sum(after[2::3])) == (5, 80)
+    assert most <= 1
 
 
 def test_an_index_is_stored_under_its_digest(shelf: Shelf):
@@ -112,8 +140,9 @@ def test_a_stream_is_runs_over_known_and_new_rows():
     numbering = Numbering([4, 2])
     numbering.place([7, 6])
     numbering.add_index(2)
-    assert runs_of([1, 2, 3, 4, 6, 7, 0], numbering) == (0, 1, 3, 1, 0, 1, 2, 1, 1, 2, -2, 1, 0, -4, 1)
-    assert expand(runs_of([1, 2, 3, 4, 6, 7, 0], numbering), [4, 2, 2]) == [
+    runs = runs_of([1, 2, 3, 4, 6, 7, 0], numbering)
+    assert runs == array("q", [0, 1, 3, 1, 0, 1, 2, 1, 1, 2, -2, 1, 0, -4, 1])
+    assert list(expand(runs, [4, 2, 2])) == [
         (0, 1, 3),
         (1, 0, 1),
         (2, 1, 1),

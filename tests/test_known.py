@@ -35,7 +35,9 @@ def test_the_table_answers_as_a_dict_would(steps):
     for what, given_ in steps:
         if what == "load":
             listed, count_as_known = given_
-            known.load(b"".join(listed), NAME_SIZE, known=count_as_known)
+            assert known.load(b"".join(listed), NAME_SIZE) == count
+            if count_as_known:
+                known.trust(count, len(listed))
             for name in listed:
                 if count_as_known:
                     model.setdefault(name[:16], count)
@@ -56,19 +58,26 @@ def many(count: int, seed: str = "") -> list[bytes]:
 
 def test_the_table_grows_and_forgets_nothing():
     known, chunks = KnownChunks(), many(5 * FIRST_SLOTS)
-    known.load(b"".join(chunks[:FIRST_SLOTS]), NAME_SIZE, known=True)
+    known.trust(known.load(b"".join(chunks[:FIRST_SLOTS]), NAME_SIZE), FIRST_SLOTS)
     assert [known.number(name) for name in chunks] == [(number, number >= FIRST_SLOTS) for number in range(len(chunks))]
     assert [known.number(name) for name in chunks] == [(number, False) for number in range(len(chunks))]
 
 
-def test_chunks_that_do_not_count_as_known_take_numbers_and_are_stored_again():
+def test_chunks_that_are_not_trusted_take_numbers_and_are_stored_again():
     known, chunks = KnownChunks(), many(3)
-    known.load(b"".join(chunks), NAME_SIZE, known=False)
+    known.load(b"".join(chunks), NAME_SIZE)
     assert known.number(chunks[1]) == (3, True)
     assert known.number(chunks[1]) == (3, False)
-    known.load(chunks[1], NAME_SIZE, known=True)
+    known.trust(known.load(chunks[1], NAME_SIZE), 1)
     assert known.number(chunks[1]) == (3, False)
     assert len(known) == 5
+
+
+def test_chunks_may_be_trusted_long_after_they_were_loaded():
+    known, chunks = KnownChunks(), many(4)
+    known.load(b"".join(chunks), NAME_SIZE)
+    known.trust(1, 2)
+    assert [known.number(name) for name in chunks] == [(4, True), (1, False), (2, False), (5, True)]
 
 
 def test_several_threads_agree_on_who_has_to_store_a_chunk():

@@ -68,7 +68,7 @@ def pack_entries(draw) -> PackEntry:
 
 
 triples = st.tuples(small, st.integers(-(1 << 20), 1 << 20), small)
-runs = st.lists(triples, max_size=3).map(lambda parts: tuple(number for part in parts for number in part))
+runs = st.lists(triples, max_size=3).map(lambda parts: array("q", [number for part in parts for number in part]))
 refs = st.builds(ObjectRef, digests, numbers, lists(texts))
 manifest_refs = st.builds(ManifestRef, numbers, digests)
 streams = st.builds(
@@ -234,6 +234,11 @@ WRONG_VALUES = [
     ("manifest", "sources.0.streams.0.runs", [0, 0]),
     ("manifest", "sources.0.streams.0.runs", [0, 0, 2, 0]),
     ("manifest", "sources.0.streams.0.runs", [0, 0, 2.0]),
+    ("manifest", "sources.0.streams.0.runs", [0, 0, True]),
+    ("manifest", "sources.0.streams.0.runs", [0, 0, None]),
+    ("manifest", "sources.0.streams.0.runs", [0, 2**53, 1]),
+    ("manifest", "sources.0.streams.0.runs", [0, -(2**53), 1]),
+    ("manifest", "sources.0.streams.0.runs", [0, 2**63, 1]),
     ("manifest", "sources.0.streams.0.runs", "002"),
     ("manifest", "sources.0.streams.0.path", ["public", 1]),
     ("manifest", "stores.0.required", 1),
@@ -505,7 +510,11 @@ def test_runs_expand_to_what_they_were_made_of(rows, data):
     writer = RunWriter()
     for index, row in flat:
         writer.add(index, row)
-    spans = expand(writer.runs, rows)
+    spans = list(expand(writer.runs, rows))
+    whole = RunWriter()
+    for span in spans:
+        whole.add(*span)
+    assert whole.runs == writer.runs
     assert [(index, first + at) for index, first, count in spans for at in range(count)] == flat
 
 
@@ -523,7 +532,7 @@ def test_consecutive_chunks_are_one_run():
     writer = RunWriter()
     for index, row in [(0, 5), (0, 6), (0, 7), (1, 0), (0, 8), (0, 2)]:
         writer.add(index, row)
-    assert writer.runs == [0, 5, 3, 1, 0, 1, 0, 0, 1, 0, -7, 1]
+    assert writer.runs == array("q", [0, 5, 3, 1, 0, 1, 0, 0, 1, 0, -7, 1])
 
 
 @pytest.mark.parametrize(
@@ -545,4 +554,4 @@ def test_consecutive_chunks_are_one_run():
 def test_runs_that_leave_their_index_are_damaged(runs):
     """The first index has ten rows, the second none."""
     with pytest.raises(Damaged):
-        expand(runs, [10, 0])
+        list(expand(runs, [10, 0]))

@@ -13,7 +13,7 @@ from dwebbackup.cli.choosing import writer_numbers
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.config import Config
-from dwebbackup.errors import Incomplete, KeyForbids
+from dwebbackup.errors import KeyForbids
 from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey
 from dwebbackup.report.wording import count, duration, size
 
@@ -46,8 +46,7 @@ def command(session: Session, sources: tuple[str, ...], jobs: int | None) -> int
         options = Options(config.jobs, assemble.uploads(config), recipients, progress=progress)
         done = back_up(parts, below(store, writer.id), writer, options)
     session.show(document(done), text(done))
-    session.warn(done.doubts)
-    return Incomplete.exit_status if done.doubts else None
+    return session.end(done.doubts)
 
 
 def document(done: Done) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dwebbackup import assemble, clock, records
 from dwebbackup.access import Opened, open_store
@@ -14,7 +14,7 @@ from dwebbackup.cli.edge import STOP
 from dwebbackup.config import Config
 from dwebbackup.errors import Damaged, NoSuchBackup, WrongConfiguration
 from dwebbackup.keys import Key
-from dwebbackup.manifest import Manifest
+from dwebbackup.manifest import Manifest, ManifestRef
 
 HOW = "`dwebbackup list` shows what there is"
 
@@ -29,6 +29,8 @@ class Wanted:
     """Of those that `latest` means, none later than this time."""
     at_least: int | None = None
     """The newest backup must have this sequence or a higher one."""
+    source: str | None = None
+    """Of `latest`, and of those of a time, only a backup of this source."""
 
 
 def writer_numbers(key: Key, config: Config) -> list[int]:
@@ -41,30 +43,61 @@ def writer_numbers(key: Key, config: Config) -> list[int]:
         return []
 
 
+def reachable(number: int | None, key: Key, config: Config) -> int:
+    """The writer *number*, or the current one. Raises `WrongConfiguration` for one that the words would not find."""
+    newest = max(writer_numbers(key, config), default=0)
+    if number is None:
+        return max(newest, 1)
+    if number > newest + 1:
+        known = f"its newest is {newest}" if newest else "it has none yet"
+        raise WrongConfiguration(
+            f"the 24 words would not find the backups of writer {number} in the configured store: {known}",
+            f"take {newest + 1}; or configure the store where those before it are",
+        )
+    return number
+
+
 def find(writers: Sequence[Opened], wanted: Wanted) -> tuple[Opened, Backup]:
     """The backup, with its writer. Raises `NoSuchBackup`, `WrongConfiguration`, `Damaged`."""
     moment = _moment(wanted)
     if wanted.at_least is not None:
         _require_sequence(writers, wanted.at_least)
     if moment:
-        return _before(writers, moment)
+        return _before(writers, moment, wanted.source)
     if wanted.name == "latest":
-        return latest(writers)
+        return latest(writers, wanted.source)
     return _called(writers, wanted.name)
 
 
-def latest(writers: Sequence[Opened]) -> tuple[Opened, Backup]:
-    """The newest backup of the highest writer that has one.
+def latest(writers: Sequence[Opened], source: str | None = None) -> tuple[Opened, Backup]:
+    """The newest backup of the highest writer that has one; of *source*, if named and known.
 
     A writer whose manifests cannot be read is an error: what is newest must not silently get older.
     """
+    found = None
+    for opened, newest in _newest_of_each(writers):
+        found = found or (opened, newest)
+        if source is None:
+            break
+        for entry in newest.manifest.newest:
+            if entry.source == source:
+                backup = opened.catalog.read(ManifestRef(entry.sequence, entry.sha256 or newest.ref.sha256))
+                return opened, replace(backup, doubts=newest.doubts)
+    if not found:
+        raise none_yet(writers)
+    return found
+
+
+def _newest_of_each(writers: Sequence[Opened]) -> Iterator[tuple[Opened, Backup]]:
+    """Each writer's newest backup, the highest writer first; those that have none are left out."""
     for opened in reversed(writers):
         try:
-            return opened, opened.catalog.latest()
+            newest = opened.catalog.latest()
         except NoSuchBackup:
             if opened.catalog.refs():
                 raise
-    raise none_yet(writers)
+        else:
+            yield opened, newest
 
 
 def none_yet(writers: Sequence[Opened]) -> NoSuchBackup:
@@ -108,16 +141,17 @@ def _require_sequence(writers: Sequence[Opened], sequence: int) -> None:
         )
 
 
-def _before(writers: Sequence[Opened], moment: str) -> tuple[Opened, Backup]:
+def _before(writers: Sequence[Opened], moment: str, source: str | None) -> tuple[Opened, Backup]:
     found = []
     for opened in writers:
         try:
-            found.append((opened, opened.catalog.before(moment)))
+            found.append((opened, opened.catalog.before(moment, source)))
         except NoSuchBackup:
             continue
     if not found:
-        raise NoSuchBackup(f"no backup is as old as {moment}", HOW)
-    return max(found, key=lambda pair: (snapshot_of(pair[1].manifest), pair[0].number))
+        raise NoSuchBackup(f"no backup{f' of {source}' if source else ''} is as old as {moment}", HOW)
+    opened, newest = max(found, key=lambda pair: (snapshot_of(pair[1].manifest), pair[0].number))
+    return opened, replace(newest, doubts=tuple(doubt for _, backup in found for doubt in backup.doubts))
 
 
 def _called(writers: Sequence[Opened], name: str) -> tuple[Opened, Backup]:

@@ -7,7 +7,7 @@ import click
 from dwebbackup import assemble, clock, records
 from dwebbackup.access import below, open_writer
 from dwebbackup.catalog import GENESIS
-from dwebbackup.cli.choosing import writer_numbers
+from dwebbackup.cli.choosing import reachable
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, owner_of, with_session
 from dwebbackup.errors import ObjectMissing, WrongConfiguration
@@ -27,7 +27,7 @@ def command(session: Session, number: int | None) -> None:
     config = session.config()
     owner = owner_of(config, "mark the start of a writer")
     store = assemble.prepared_store(config, STOP)
-    number = number or max(writer_numbers(owner, config), default=1)
+    number = reachable(number, owner, config)
     writer = owner.writer(number)
     part = below(store, writer.id)
     if open_writer(owner, number, store).catalog.refs():

@@ -9,7 +9,7 @@ import click
 
 from dwebbackup import assemble, clock
 from dwebbackup.access import open_writer
-from dwebbackup.cli.choosing import writer_numbers
+from dwebbackup.cli.choosing import reachable, writer_numbers
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, owner_of, with_session
 from dwebbackup.cli.sheet import recovery_sheet
@@ -76,17 +76,23 @@ def show(session: Session, identity: bool) -> None:
 @click.argument("number", type=click.IntRange(1), required=False)
 @click.option("--next", "following", is_flag=True, help="Retire the current writer, and give the next one's line.")
 @with_session
-def writer(session: Session, number: int | None, following: bool) -> None:
+def writer(session: Session, number: int | None, following: bool) -> int | None:
     """Print a writer key: one line, for the machine that makes backups.
 
-    Without NUMBER it is the newest writer that the store has, or the first where there is none yet.
+    Without NUMBER it is the newest writer that the store has, or the first where there is none yet. NUMBER may be
+    at most one higher.
     """
     config = session.config()
     owner = owner_of(config, "make writer keys")
     if following and number:
         raise WrongConfiguration("--next finds the number itself")
-    key = _next_writer(owner, config) if following else owner.writer(number or _current(owner, config))
+    doubts: tuple[str, ...] = ()
+    if following:
+        key, doubts = _next_writer(owner, config)
+    else:
+        key = owner.writer(reachable(number, owner, config))
     session.show({"writer": key.line, "number": key.number, "writer_id": key.id}, key.line)
+    return session.end(doubts)
 
 
 @command.command("reader")
@@ -107,16 +113,16 @@ def _current(owner: OwnerKey, config: Config) -> int:
     return max(writer_numbers(owner, config), default=1)
 
 
-def _next_writer(owner: OwnerKey, config: Config) -> WriterKey:
-    """The writer after the current one, with the owner's word on how that one ended."""
+def _next_writer(owner: OwnerKey, config: Config) -> tuple[WriterKey, tuple[str, ...]]:
+    """The writer after the current one, with the owner's word on how that one ended; and what is doubtful in that."""
     store = assemble.store(config, STOP)
     number = _current(owner, config)
     try:
-        last = open_writer(owner, number, store).catalog.latest().ref
+        last = open_writer(owner, number, store).catalog.latest()
     except NoSuchBackup as error:
         raise NoSuchBackup(f"writer {number} has no backup, so there is nothing to retire", "go on using it") from error
-    retired = owner.retire(number, last.sequence, bytes.fromhex(last.sha256))
-    return replace(owner.writer(number + 1), retired=retired)
+    retired = owner.retire(number, last.ref.sequence, bytes.fromhex(last.ref.sha256))
+    return replace(owner.writer(number + 1), retired=retired), last.doubts
 
 
 def _public(owner: OwnerKey) -> dict[str, str]:

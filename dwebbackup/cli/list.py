@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from dwebbackup import assemble
 from dwebbackup.access import Opened, open_store
-from dwebbackup.catalog import Backup, Newest
+from dwebbackup.catalog import Backup, Newest, sources_of
 from dwebbackup.cli.choosing import none_yet, overdue
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
@@ -21,13 +21,27 @@ from dwebbackup.report.wording import size, table
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One backup in the list; *backup* is None when its manifest cannot be read."""
+    """One backup in the list."""
 
     number: int
     ref: ManifestRef
-    backup: Backup | None
-    bytes_read: int
     note: str
+    figures: Figures | None = None
+    """None when its manifest cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the list says of one backup; no more of a manifest is kept, since there may be thousands."""
+
+    writer_id: str
+    started: str
+    finished: str
+    sources: list[str]
+    bytes_read: int | None
+    """None where it would take another object to tell: the streams are too many for the manifest."""
+    bytes_stored: int
+    packs_new: int
 
 
 @click.command()
@@ -45,8 +59,8 @@ def command(session: Session) -> int | None:
         raise none_yet(writers)
     documents = [_document(line) for line in lines]
     session.show({"backups": documents, "doubts": doubts}, _text(lines))
-    session.warn(doubts)
-    return Incomplete.exit_status if doubts or not all(line.backup for line in lines) else None
+    status = session.end(doubts)
+    return status if all(line.figures for line in lines) else Incomplete.exit_status
 
 
 def _lines(opened: Opened, doubts: list[str]) -> Iterator[Line]:
@@ -55,16 +69,23 @@ def _lines(opened: Opened, doubts: list[str]) -> Iterator[Line]:
     refs = newest.refs or catalog.refs()
     tips = {tip.ref for tip in newest.tips}
     for ref, read in zip(refs, catalog.read_all(refs), strict=True):
-        if not isinstance(read, Backup):
-            yield Line(opened.number, ref, None, 0, f"unreadable: {read}")
-            continue
-        try:
-            sources = catalog.whole(read.manifest).sources
-        except Damaged as error:
-            yield Line(opened.number, ref, None, 0, f"unreadable: {error}")
-            continue
-        total = sum(stream.bytes for source in sources for stream in source.streams)
-        yield Line(opened.number, ref, read, total, _note(read, tips))
+        if isinstance(read, Backup):
+            yield Line(opened.number, ref, _note(read, tips), _figures(read))
+        else:
+            yield Line(opened.number, ref, f"unreadable: {read}")
+
+
+def _figures(backup: Backup) -> Figures:
+    manifest = backup.manifest
+    return Figures(
+        manifest.writer,
+        manifest.started,
+        manifest.finished,
+        sources_of(manifest),
+        None if manifest.spilled else sum(stream.bytes for source in manifest.sources for stream in source.streams),
+        manifest.stored + backup.size,
+        manifest.packs,
+    )
 
 
 def _newest(opened: Opened, doubts: list[str]) -> Newest:
@@ -95,18 +116,7 @@ def _document(line: Line) -> dict[str, Any]:
         "number": line.number,
         "note": line.note,
     }
-    if line.backup:
-        manifest = line.backup.manifest
-        document |= {
-            "writer_id": manifest.writer,
-            "started": manifest.started,
-            "finished": manifest.finished,
-            "sources": [source.facts.name for source in manifest.sources],
-            "bytes_read": line.bytes_read,
-            "bytes_stored": manifest.stored + line.backup.size,
-            "packs_new": manifest.packs,
-        }
-    return document
+    return document | asdict(line.figures) if line.figures else document
 
 
 def _text(lines: list[Line]) -> str:
@@ -115,9 +125,9 @@ def _text(lines: list[Line]) -> str:
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    if not line.backup:
+    figures = line.figures
+    if not figures:
         return line.ref.id, "", "", "", "", str(line.number), line.note
-    manifest = line.backup.manifest
-    names = ", ".join(source.facts.name for source in manifest.sources)
-    stored = size(manifest.stored + line.backup.size)
-    return line.ref.id, manifest.finished, names, size(line.bytes_read), stored, str(line.number), line.note
+    read = "" if figures.bytes_read is None else size(figures.bytes_read)
+    stored = size(figures.bytes_stored)
+    return line.ref.id, figures.finished, ", ".join(figures.sources), read, stored, str(line.number), line.note

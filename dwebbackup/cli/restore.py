@@ -41,7 +41,7 @@ def command(
     replace: bool,
     dry_run: bool,
     jobs: int | None,
-) -> None:
+) -> int | None:
     """Bring a backup back into a database.
 
     BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
@@ -53,7 +53,7 @@ def command(
     config = session.config(target=target, jobs=jobs)
     key = key_of(config)
     place = assemble.target(config)
-    opened, found = find(open_store(key, assemble.store(config, STOP)), Wanted(backup, as_of, at_least))
+    opened, found = find(open_store(key, assemble.store(config, STOP)), Wanted(backup, as_of, at_least, source))
     if late := overdue(found.manifest):
         session.warn([f"backup {found.ref.id} is {late}"])
     with session.progress() as progress:
@@ -61,9 +61,10 @@ def command(
         if dry_run:
             steps = plan(opened, found, place, options)
             session.show({"backup": found.ref.id, "target": place.url, "plan": steps}, "\n".join(steps))
-            return
+            return session.end(found.doubts)
         done = restore(opened, found, place, options)
     session.show(document(done), text(done))
+    return session.end(done.warnings)
 
 
 def document(done: Done) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def document(done: Done) -> dict[str, Any]:
         "rows": done.restored.rows,
         "seconds": round(done.seconds, 3),
         "notes": done.restored.notes,
+        "shortfalls": done.restored.shortfalls,
+        "doubts": done.backup.doubts,
     }
 
 

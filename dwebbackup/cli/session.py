@@ -7,7 +7,7 @@ import getpass
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +16,7 @@ import click
 
 from dwebbackup import config
 from dwebbackup.config import Config, Given
-from dwebbackup.errors import KeyForbids, WrongConfiguration
+from dwebbackup.errors import Incomplete, KeyForbids, WrongConfiguration
 from dwebbackup.keys import Key, OwnerKey, parse_key
 from dwebbackup.ports import Progress
 from dwebbackup.report import log
@@ -48,6 +48,11 @@ class Session:
     def warn(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             print(f"warning: {redact(sentence)}", file=sys.stderr)
+
+    def end(self, doubts: Sequence[str]) -> int | None:
+        """The exit status of work that is done; *doubts* make it incomplete, and are told."""
+        self.warn(doubts)
+        return Incomplete.exit_status if doubts else None
 
     def progress(self) -> AbstractContextManager[Progress]:
         return progress_on(sys.stderr, quiet=self.quiet)

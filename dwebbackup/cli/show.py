@@ -20,7 +20,7 @@ from dwebbackup.report.wording import count, size, table
 @click.command()
 @click.argument("backup")
 @with_session
-def command(session: Session, backup: str) -> None:
+def command(session: Session, backup: str) -> int | None:
     """Show what is in one backup.
 
     BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
@@ -31,6 +31,7 @@ def command(session: Session, backup: str) -> None:
     opened, found = find(writers, Wanted(backup))
     manifest = opened.catalog.whole(found.manifest)
     session.show(json.loads(encode("manifest", manifest)), "\n".join(_lines(found, manifest)))
+    return session.end(found.doubts)
 
 
 def _lines(backup: Backup, manifest: Manifest) -> Iterator[str]:

@@ -43,8 +43,13 @@ def differences_between_majors(uri_a: str, uri_b: str, pg_dump: Path) -> list[st
     Of the schema it is compared what there is, and of extensions nothing: their versions are the servers'.
     """
     with _connect(uri_a) as a, _connect(uri_b) as b:
-        there_is = [dict.fromkeys(_schema(uri, at, pg_dump), "there") for uri, at in ((uri_a, a), (uri_b, b))]
-        return [*_compare("schema", *there_is), *_compare_contents(a, b)]
+        in_a, in_b = (_headings(uri, at, pg_dump) for uri, at in ((uri_a, a), (uri_b, b)))
+        return [*_compare("schema", in_a, in_b), *_compare_contents(a, b)]
+
+
+def _headings(uri: str, connection: Connection, pg_dump: Path) -> dict[str, str]:
+    """Since 14 the arguments of procedures are printed with `IN`."""
+    return dict.fromkeys((heading.replace("(IN ", "(") for heading in _schema(uri, connection, pg_dump)), "there")
 
 
 def _compare_contents(a: Connection, b: Connection) -> Iterator[str]:

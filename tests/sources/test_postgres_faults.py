@@ -776,8 +776,8 @@ def test_a_role_that_may_not_create_roles_restores_without_owners_and_says_so(da
     pg_target.psql("DROP ROLE IF EXISTS plain; CREATE ROLE plain LOGIN CREATEDB")
     back_up(store, PostgresSource(database.uri))
     with free_name(pg_target) as target:
-        notes = restore_to(target.uri.replace("postgres@", "plain@", 1), store).notes
-        assert any("without owners" in note and "bank_owner" in note for note in notes)
+        shortfalls = restore_to(target.uri.replace("postgres@", "plain@", 1), store).shortfalls
+        assert any("without owners" in each and "bank_owner" in each for each in shortfalls)
         assert state(target) == state(database)
         assert target.psql("SELECT DISTINCT relowner::regrole FROM pg_class WHERE relname = 'account'") == "plain"
         assert target.psql("SELECT count(*) FROM pg_roles WHERE rolname = 'bank_owner'") == "0"

@@ -74,11 +74,28 @@ OBJECTS = "\nUNION ALL\n".join(
     )
 )
 
+_OF_BOOTSTRAP = "\nUNION ALL\n".join(
+    f"SELECT 1 FROM pg_catalog.{catalog} x WHERE x.{owner} = 10 AND {condition}"  # noqa: S608
+    f" AND NOT {_MEMBER.format(catalog=catalog, alias='x')}"
+    for catalog, owner, condition in (
+        ("pg_class", "relowner", f"EXISTS ({_IN_USER_SCHEMA.format('x.relnamespace')})"),
+        ("pg_proc", "proowner", f"EXISTS ({_IN_USER_SCHEMA.format('x.pronamespace')})"),
+        ("pg_type", "typowner", f"EXISTS ({_IN_USER_SCHEMA.format('x.typnamespace')})"),
+        ("pg_namespace", "nspowner", "x.nspname !~ '^pg_' AND x.nspname NOT IN ('information_schema', 'public')"),
+        ("pg_largeobject_metadata", "lomowner", "true"),
+        ("pg_publication", "pubowner", "true"),
+        ("pg_event_trigger", "evtowner", "true"),
+        ("pg_foreign_server", "srvowner", "true"),
+    )
+)
+"""Whether anything belongs to the superuser that initdb made, whose possessions PostgreSQL does not list elsewhere."""
+
 _ROLES = f"""SELECT s.refobjid AS oid, s.deptype = 'o' AS owns FROM pg_catalog.pg_shdepend s
     WHERE s.refclassid = 'pg_catalog.pg_authid'::regclass AND (
       s.dbid = {_THIS_DATABASE} OR s.classid = 'pg_catalog.pg_database'::regclass AND s.objid = {_THIS_DATABASE})
     UNION SELECT datdba, true FROM pg_catalog.pg_database WHERE datname = current_database()
     UNION SELECT setrole, false FROM pg_catalog.pg_db_role_setting WHERE setrole <> 0 AND setdatabase = {_THIS_DATABASE}
+    UNION SELECT 10::oid, true WHERE EXISTS ({_OF_BOOTSTRAP})
     """  # noqa: S608
 """Everybody who owns or may use something in this database, by what PostgreSQL itself refuses to drop them for."""
 
@@ -192,8 +209,17 @@ def has_large_objects(connection: Connection) -> bool:
 
 
 def user_objects(connection: Connection, limit: int = 5) -> list[str]:
-    """What a restore would endanger: everything outside extensions and the system's schemas, the first few."""
-    return [name for (name,) in execute(connection, f"{OBJECTS}\nLIMIT {int(limit)}")]
+    """What a restore would endanger, the first few: everything outside extensions and the system's schemas, and of
+    extensions' tables the rows that they say belong to a dump.
+    """
+    objects = [name for (name,) in execute(connection, f"{OBJECTS}\nLIMIT {int(limit)}")]
+    if objects:
+        return objects
+    for table in tables(connection):
+        rows = f"SELECT FROM ONLY {identifier(*table.path)} {table.condition}"
+        if execute(connection, f"SELECT EXISTS ({rows})")[0][0]:
+            objects.append(f"rows of {identifier(*table.path)}")
+    return objects[:limit]
 
 
 def properties(connection: Connection) -> bytes:

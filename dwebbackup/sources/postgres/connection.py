@@ -61,14 +61,8 @@ class Server:
 
     @property
     def database(self) -> str:
-        """The database's name, by libpq's rules when the URL does not say."""
-        return (
-            self.parameters.get("dbname")
-            or os.environ.get("PGDATABASE")
-            or self.parameters.get("user")
-            or os.environ.get("PGUSER")
-            or "postgres"
-        )
+        """The database's name where we are told; empty where libpq finds it: in a service file, by the user's name."""
+        return self.parameters.get("dbname") or os.environ.get("PGDATABASE", "")
 
     @property
     def url(self) -> str:
@@ -78,12 +72,16 @@ class Server:
         user = self.parameters.get("user")
         return f"postgresql://{user + '@' if user else ''}{host}:{port}/{self.database}"
 
-    def connect(self, database: str | None = None, *, autocommit: bool = True) -> Connection:
-        """A connection with `SESSION` settings. Raises `DatabaseRefused`."""
+    def connect(self, database: str | None = None, *, pooled: bool = False) -> Connection:
+        """A connection with `SESSION` settings, in autocommit. Raises `DatabaseRefused`.
+
+        *pooled*: it may go through a pooler, so nothing is set that outlives a transaction; the caller does it
+        with `settings_sql` in each. Without them, what is in the database decides what our queries mean.
+        """
         parameters: dict[str, Any] = {"application_name": "dwebbackup", "connect_timeout": 30}
-        parameters |= self.parameters | {"dbname": database or self.database, "client_encoding": "UTF8"}
+        parameters |= self.parameters | ({"dbname": database} if database else {}) | {"client_encoding": "UTF8"}
         try:
-            connection = psycopg.connect(**parameters, autocommit=autocommit)
+            connection = psycopg.connect(**parameters, autocommit=True)
         except psycopg.Error as error:
             raise DatabaseRefused(f"cannot connect to {self.url}: {str(error).strip()}", _hint(error)) from None
         if connection.info.parameter_status("server_version") is None or connection.info.server_version < (
@@ -92,6 +90,12 @@ class Server:
             version = connection.info.parameter_status("server_version") or "no PostgreSQL"
             connection.close()
             raise DatabaseRefused(f"{self.url} is {version}; PostgreSQL {OLDEST} or newer is needed")
+        if not pooled:
+            try:
+                execute(connection, _session_sql(connection.info.server_version))
+            except DatabaseRefused:
+                connection.close()
+                raise
         return connection
 
     def environment(self, connection: Connection, database: str | None = None) -> dict[str, str]:
@@ -102,7 +106,7 @@ class Server:
         has no variable for.
         """
         values = self.parameters | {
-            "dbname": database or self.database,
+            "dbname": database or connection.info.dbname,
             "host": connection.info.host or self.parameters.get("host", ""),
             "port": str(connection.info.port),
             "user": connection.info.user,
@@ -136,6 +140,14 @@ def settings(version: int) -> dict[str, str]:
     return SESSION | (SINCE_17 if version >= 170000 else {})
 
 
+def _session_sql(version: int) -> str:
+    """One query that sets them for the whole session."""
+    calls = (
+        f"pg_catalog.set_config({literal(key)}, {literal(value)}, false)" for key, value in settings(version).items()
+    )
+    return f"SELECT {', '.join(calls)}"
+
+
 def settings_sql(version: int, changes: Mapping[str, str] = {}) -> str:
     """`SET LOCAL` statements, a line each: they end with the transaction, so a pooler sees nothing of them."""
     values = settings(version) | dict(changes)
@@ -144,7 +156,7 @@ def settings_sql(version: int, changes: Mapping[str, str] = {}) -> str:
 
 def execute(connection: Connection, statement: str, parameters: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
     """Run one statement, and give its rows. Raises `DatabaseRefused`."""
-    with refused(statement.split("\n", maxsplit=1)[0][:80]):
+    with refused(" ".join(statement.split()[:3])):  # no more: further on, it may hold a secret
         cursor = connection.execute(statement.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 

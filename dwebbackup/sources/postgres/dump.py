@@ -29,12 +29,12 @@ class PostgresSource:
         self._server = Server(url)
         self._bin_folder = bin_folder
         self._jobs = jobs
-        self.name = name or self._server.database
+        self.name = name or self._server.database or self._server.parameters.get("service", "postgres")
 
     @contextmanager
     def dump(self) -> Iterator[Dump]:
         """Lock every table, then open the snapshot. Raises `DatabaseRefused`, `ToolMissing`."""
-        with self._server.connect(autocommit=True) as connection, Children() as children:
+        with self._server.connect(pooled=True) as connection, Children() as children:
             tools = choose(census.major_of(connection), self._bin_folder)
             yield PostgresDump(self.name, self._server, connection, tools, children, self._jobs)
 
@@ -57,7 +57,7 @@ class PostgresDump:
         self._children = children
         self._version = connection.info.server_version
         self._environment = server.environment(connection)
-        self._target = server.conninfo(server.database)
+        self._target = server.conninfo(connection.info.dbname)
         self._snapshot = open_snapshot(connection, self._start_psql, self._start_schema, jobs)
         self._waiting = list(self._snapshot.readers)
         self._clock = clock.monotonic()

@@ -15,6 +15,19 @@ from dwebbackup.sources.postgres.connection import Connection, execute, identifi
 
 _RIGHTS = {"CREATE", "CONNECT", "TEMPORARY"}
 
+_HARMLESS = {
+    "pg_read_all_data",
+    "pg_read_all_settings",
+    "pg_read_all_stats",
+    "pg_stat_scan_tables",
+    "pg_monitor",
+    "pg_signal_backend",
+    "pg_checkpoint",
+    "pg_maintain",
+    "pg_use_reserved_connections",
+}
+"""PostgreSQL's own roles that a restore lets a new role join. None of them leads to the system below the server."""
+
 _LISTS = {
     "search_path",
     "temp_tablespaces",
@@ -88,9 +101,15 @@ def may_give(connection: Connection, properties: Properties, missing: Sequence[s
 def create_roles(connection: Connection, properties: Properties, missing: Sequence[str]) -> tuple[str, ...]:
     """Make the missing roles, with their password verifiers where the backup could see them.
 
-    SUPERUSER, REPLICATION and BYPASSRLS are never given: a backup must not be a way to them. What the user
-    should know.
+    SUPERUSER, REPLICATION and BYPASSRLS are never given, nor membership in a role that is here already, unless it
+    is one of PostgreSQL's harmless ones: a backup must not be a way to rights. All or none; what the user should
+    know.
     """
+    with connection.transaction():
+        return _create_roles(connection, properties, missing)
+
+
+def _create_roles(connection: Connection, properties: Properties, missing: Sequence[str]) -> tuple[str, ...]:
     notes = []
     superuser = execute(connection, "SELECT current_setting('is_superuser') = 'on'")[0][0]
     for role in properties.roles:
@@ -106,8 +125,10 @@ def create_roles(connection: Connection, properties: Properties, missing: Sequen
         if role.get("login") and not role.get("verifier"):
             notes.append(f"role {name} was made without a password: the backup could not see it")
     for group, member, *options in properties.memberships:
-        if member in missing:
+        if member in missing and (group in missing or group in _HARMLESS):
             notes += _join(connection, group, member, options)
+        elif member in missing:
+            notes.append(f"role {member} was made without being a member of {group}; grant that yourself")
     return tuple(notes)
 
 
@@ -119,11 +140,10 @@ def _join(connection: Connection, group: str, member: str, options: Sequence[boo
         words += [
             f"{name} {value}" for name, value in zip(("INHERIT", "SET"), others, strict=True) if value is not None
         ]
+    statement = f"GRANT {identifier(group)} TO {identifier(member)}{' WITH ' if words else ''}{', '.join(words)}"
     try:
-        execute(
-            connection,
-            f"GRANT {identifier(group)} TO {identifier(member)}{' WITH ' if words else ''}{', '.join(words)}",
-        )
+        with connection.transaction():
+            execute(connection, statement)
     except DatabaseRefused as error:
         yield f"not restored: {member} as a member of {group}: {error}"
 

@@ -76,10 +76,10 @@ class _Again(Exception):  # not an error: a reason for another round
 
 
 def _try(connection: Connection, start: StartReader, start_schema: StartSchema, readers: int) -> Snapshot:
+    _begin(connection, "READ ONLY")
     wanted = census.lockable(connection)
-    execute(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    for statement in settings_sql(connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}).splitlines():
-        execute(connection, statement)
+    execute(connection, "COMMIT")
+    _begin(connection, "ISOLATION LEVEL REPEATABLE READ READ ONLY")
     statements = lock_statements(wanted)
     try:
         for statement in statements:
@@ -105,6 +105,12 @@ def _try(connection: Connection, start: StartReader, start_schema: StartSchema, 
             psql.end()
         raise
     return Snapshot(name, taken, joined, schema)
+
+
+def _begin(connection: Connection, mode: str) -> None:
+    execute(connection, f"BEGIN {mode}")
+    for statement in settings_sql(connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}).splitlines():
+        execute(connection, statement)
 
 
 def _join(start: StartReader, name: str, first: str, readers: int) -> tuple[Psql, ...]:
@@ -133,7 +139,9 @@ def _let_lock(connection: Connection, schema: Child, snapshot: str, tables: Sequ
         WHERE a.application_name = %s AND l.granted AND l.relation = ANY(%s)"""
     assert schema.process.stdout
     output = schema.process.stdout.fileno()
-    while not select.select([output], [], [], 0.01)[0]:
+    pause = 0.01
+    while not select.select([output], [], [], pause)[0]:
+        pause = min(2 * pause, 0.5)
         if execute(connection, query, (schema_session(snapshot), list(tables)))[0][0] == len(tables):
             return
     if not _waiting(output) and schema.process.wait() and "LOCK TABLE" in schema.errors():

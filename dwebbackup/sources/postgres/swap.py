@@ -13,8 +13,9 @@ import psycopg
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, RestoreFailed, TargetNotEmpty
 from dwebbackup.manifest import SourceFacts
-from dwebbackup.sources.postgres import census
+from dwebbackup.sources.postgres import census, properties
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
+from dwebbackup.sources.postgres.properties import Properties
 
 LONGEST_NAME = 63
 """Bytes of a PostgreSQL name."""
@@ -118,31 +119,29 @@ def vacated(connection: Connection, server: Server, place: Place) -> Iterator[No
         yield
         return
     aside = place.aside(clock.iso(clock.now()))
-    _rename(connection, place.name, aside)
+    _rename(connection, (place.name, aside))
     try:
-        again = _require_still_empty(server, place, aside)
+        statement, before = _require_still_empty(server, place, aside)
+        execute(connection, f"DROP DATABASE {identifier(aside)} WITH (FORCE)")
     except BaseException:
-        _rename(connection, aside, place.name)
+        _rename(connection, (aside, place.name))
         raise
-    execute(connection, f"DROP DATABASE {identifier(aside)} WITH (FORCE)")
     try:
         yield
     except BaseException:
-        execute(connection, again)
+        execute(connection, statement)
+        properties.apply(connection, place.name, before)
         raise
 
 
-def _require_still_empty(server: Server, place: Place, aside: str) -> str:
-    """The statement that makes it again."""
+def _require_still_empty(server: Server, place: Place, aside: str) -> tuple[str, Properties]:
+    """The statement that makes it again, and what it had besides."""
     with server.connect(aside) as inside:
         objects = tuple(census.user_objects(inside))
-        database = census.database(inside)
-        owner = execute(
-            inside,
-            "SELECT datdba::regrole::text FROM pg_catalog.pg_database WHERE datname = current_database()",
-        )[0][0]
         require_room(Place(place.name, State.FULL if objects else State.EMPTY, objects, 0), replace=False)
-        return _create(inside, place.name, database.encoding, dict(database.details)) + f" OWNER {owner}"
+        database = census.database(inside)
+        statement = _create(inside, place.name, database.encoding, dict(database.details))
+        return statement, properties.parse(census.properties(inside))
 
 
 @contextmanager
@@ -188,36 +187,37 @@ def take_place(connection: Connection, place: Place) -> tuple[str, ...]:
     Raises `RestoreFailed` when it cannot be renamed; then the target is as it was.
     """
     if place.state is not State.FULL:
-        _rename(connection, place.temporary, place.name)
+        _rename(connection, (place.temporary, place.name))
         return ()
     aside = place.aside(clock.iso(clock.now()))
-    _rename(connection, place.name, aside)
-    try:
-        _rename(connection, place.temporary, place.name)
-    except BaseException:
-        _rename(connection, aside, place.name)
-        raise
+    _rename(connection, (place.name, aside), (place.temporary, place.name))
     return (f"the database that was there is kept as {aside}; drop it when you no longer need it",)
 
 
-def _rename(connection: Connection, old: str, new: str) -> None:
-    """Disconnect whoever is connected, and rename. Raises `RestoreFailed`."""
-    execute(connection, f"ALTER DATABASE {identifier(old)} ALLOW_CONNECTIONS false")
-    try:
-        for attempt in range(RENAME_TRIES):
-            execute(
-                connection,
-                """SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-                WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()""",
-                (old,),
-            )
-            try:
-                execute(connection, f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}")
-            except DatabaseRefused as error:
-                if not isinstance(error.__cause__, psycopg.errors.ObjectInUse) or attempt == RENAME_TRIES - 1:
-                    raise RestoreFailed(f"{old} could not be renamed to {new}: {error}", error.hint) from error
-                continue
-            old = new
+def _rename(connection: Connection, *names: tuple[str, str]) -> None:
+    """Disconnect whoever is connected, and rename, all or nothing; nobody gets in between. Raises `RestoreFailed`.
+
+    RENAME itself holds off new sessions from its beginning to the end of the transaction, and waits a while for
+    old ones to go.
+    """
+    for attempt in range(RENAME_TRIES):
+        try:
+            with connection.transaction():
+                for old, new in names:
+                    _disconnect(connection, old)
+                    execute(connection, f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}")
+        except DatabaseRefused as error:
+            if not isinstance(error.__cause__, psycopg.errors.ObjectInUse) or attempt == RENAME_TRIES - 1:
+                raise RestoreFailed(f"{names[0][0]} could not be renamed: {error}", error.hint) from error
+        else:
             return
-    finally:
-        execute(connection, f"ALTER DATABASE {identifier(old)} ALLOW_CONNECTIONS true")
+
+
+def _disconnect(connection: Connection, name: str) -> None:
+    """End its sessions; what the server itself does there ends without us."""
+    execute(
+        connection,
+        """SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+        WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()""",
+        (name,),
+    )

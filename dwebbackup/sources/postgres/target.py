@@ -10,7 +10,7 @@ from dwebbackup.errors import Damaged, DatabaseRefused, ToolMissing, WrongConfig
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
 from dwebbackup.sources.postgres import largeobjects, load, properties, schema, swap
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, major
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, major
 from dwebbackup.sources.postgres.properties import Properties
 from dwebbackup.sources.postgres.swap import Place, State
 from dwebbackup.sources.postgres.tools import Tools, choose, major_in
@@ -36,6 +36,10 @@ class PostgresTarget:
 
     def __init__(self, url: str, jobs: int = 2, bin_folder: str | None = None) -> None:
         self._server = Server(url)
+        if not self._server.database:
+            raise WrongConfiguration(
+                "the target names no database", "it looks like postgresql://USER@HOST:5432/DATABASE"
+            )
         self._bin_folder = bin_folder
         self._jobs = jobs
 
@@ -74,13 +78,16 @@ class PostgresTarget:
             connection = stack.enter_context(swap.control(self._server))
             plan = self._plan(connection, source, read, options)
             stack.enter_context(swap.only_one(connection, plan.place))
-            notes = self._make_roles(connection, plan)
+            shortfalls = self._make_roles(connection, plan)
             stack.enter_context(swap.vacated(connection, self._server, plan.place))
             name = stack.enter_context(swap.temporary_database(connection, plan.place, source.facts))
-            notes += self._fill(name, source, read, plan, options)
-            notes += properties.apply(connection, name, plan.properties) if plan.owners else ()
-            notes += swap.take_place(connection, plan.place)
-        return Restored(self.url, len(_tables(source)), _rows(source), (*source.facts.notes, *notes))
+            if plan.owners:  # from the start: the schema public belongs to whoever owns the database
+                owner = identifier(plan.properties.owner)
+                execute(connection, f"ALTER DATABASE {identifier(name)} OWNER TO {owner}")
+            shortfalls += self._fill(name, source, read, plan, options)
+            shortfalls += properties.apply(connection, name, plan.properties) if plan.owners else ()
+            notes = (*source.facts.notes, *swap.take_place(connection, plan.place))
+        return Restored(self.url, len(_tables(source)), _rows(source), notes, shortfalls)
 
     def _plan(self, connection: Connection, source: SourceRecord, read: StreamReader, options: TargetOptions) -> _Plan:
         facts = source.facts
@@ -122,7 +129,7 @@ class PostgresTarget:
     def _fill(
         self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions
     ) -> tuple[str, ...]:
-        """What the user should know."""
+        """What was left out or comes short."""
         server = self._server
         with server.connect(name) as connection:
             environment = server.environment(connection, name)

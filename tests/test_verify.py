@@ -1,0 +1,95 @@
+"""`verify`: what is wrong is found, what is right is not called wrong, and nothing is fetched twice for many backups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from dwebbackup import records, verify
+from dwebbackup.catalog import GENESIS
+from dwebbackup.keys import Key
+from dwebbackup.manifest import Genesis
+from dwebbackup.ports import Quiet
+from faulty import Faulty, MemoryStore
+from synthetic import OWNER, ROOT, WRITER, back_up, noise, opened, small_pieces
+
+STRANGER = type(OWNER)(bytes(range(64, 96)))
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryStore]:
+    """Three backups: the later two add a little to the first, and share its packs and its index."""
+    store = MemoryStore()
+    with small_pieces():
+        for number in range(3):
+            back_up(store, {"same": noise(200_000), "other": noise(5_000, number)})
+        yield store
+
+
+def findings(store: MemoryStore, key: Key = OWNER) -> list[tuple[str, str]]:
+    report = verify.verify(opened(store, key), None, None, Quiet())
+    return [(finding.severity, finding.what) for finding in report.findings]
+
+
+# --- the start of a writer ---
+
+
+def genesis(writer: str = WRITER.id, seed: bytes = OWNER.sign_seed) -> bytes:
+    return records.write_line(Genesis(writer, WRITER.number, "2026-11-20T03:00:00Z"), seed)
+
+
+def test_the_owners_mark_of_the_start_holds(store):
+    store.put(ROOT + GENESIS, genesis())
+    assert findings(store) == []
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [b"", b"junk", genesis(seed=STRANGER.sign_seed), genesis(seed=WRITER.sign_seed), genesis(OWNER.writer(2).id)],
+    ids=["empty", "junk", "a stranger's", "the writer's own", "another writer's"],
+)
+def test_a_mark_of_the_start_that_is_not_the_owners_for_this_writer_is_found(store, mark):
+    store.put(ROOT + GENESIS, mark)
+    assert findings(store) == [("error", "genesis")]
+    assert findings(store, WRITER) == []  # only the owner's words say who the owner is
+    assert findings(store, OWNER.reader(1)) == []
+
+
+# --- what is fetched ---
+
+
+def fetched(store: MemoryStore, percent: float | None) -> Counter[str]:
+    """How often each object was, by a look at all backups; the kind of each stands before its name."""
+    faulty = Faulty(store)
+    assert verify.verify(opened(faulty), None, percent, Quiet()).ok
+    return Counter(name.removeprefix(ROOT) for verb, name in faulty.calls if verb == "get")
+
+
+def most(fetches: Counter[str], kind: str) -> int:
+    return max(times for name, times in fetches.items() if name.startswith(kind))
+
+
+def test_an_index_that_many_backups_use_is_fetched_once(store):
+    named = [ref for ref in opened(store).catalog.refs()]
+    indexes = [opened(store).catalog.read(ref).manifest.indexes for ref in named]
+    assert indexes[0][0] in indexes[2]
+    assert most(fetched(store, None), "indexes/") == 1
+
+
+def test_a_pack_that_many_backups_use_is_read_once_and_its_index_twice(store):
+    fetches = fetched(store, 100)
+    assert most(fetches, "packs/") == 1
+    assert most(fetches, "indexes/") == 2
+    read = {name for name in fetches if name.startswith("packs/")}
+    assert read == {stored.name.removeprefix(ROOT) for stored in store.list(f"{ROOT}packs/")}
+
+
+def test_what_was_odd_where_a_backup_was_chosen_is_a_finding(store):
+    store.put(f"{ROOT}manifests/{9:010d}-{'0' * 64}.age", b"junk")
+    latest = opened(store).catalog.latest()
+    report = verify.verify(opened(store), latest, None, Quiet())
+    assert report.ok
+    assert [finding.severity for finding in report.findings] == ["warning"]
+    assert "manifest 9-00000000 was passed over" in report.findings[0].message
