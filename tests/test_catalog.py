@@ -130,8 +130,9 @@ def gets(store: Faulty) -> list[str]:
 
 
 def test_a_healed_fork_costs_nothing_later(shelf: Shelf):
-    refs = [*shelf.chain(2), *fork(shelf)]
-    refs.append(shelf.add(refs[-2:], kept=tuple(refs)))
+    sides = fork(shelf)
+    refs = shelf.catalog().refs()
+    refs.append(shelf.add(sides, kept=tuple(refs)))
     for _ in range(5):
         refs.append(shelf.add(refs[-1:], kept=tuple(refs)))
     store = Faulty(shelf.store)
