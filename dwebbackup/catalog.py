@@ -215,7 +215,7 @@ class Catalog:
     def indexes(self, manifest: Manifest) -> list[Index]:
         """The indexes a manifest names, in its order.
 
-        A few are fetched at once, and one at a time is decoded, which takes ten times the memory of its sealed bytes.
+        A few are fetched at once, and one at a time is decoded, which takes six times its sealed size.
         """
         fetched = ahead(lambda ref: self._sealed("index", ref), manifest.indexes, INDEXES)
         return [self._unsealed(Index, ref, sealed) for ref, sealed in zip(manifest.indexes, fetched, strict=True)]

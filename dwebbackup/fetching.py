@@ -28,8 +28,8 @@ AHEAD = 2
 AHEAD_SPANS = 256
 """Spans looked at for that, at most: a stream may go to and fro between two packs many thousand times."""
 
-OPENED = 16 * 1024 * 1024
-"""Bytes of opened packs kept, beyond those in use: four full packs, or many small ones."""
+OPENED = 32 * 1024 * 1024
+"""Bytes of opened packs kept, beyond those in use: eight full packs, or many small ones."""
 
 ON_DISK = 2 * 1024**3
 """Bytes of sealed packs kept on disk, at most, and a quarter of what is free there."""
@@ -108,7 +108,7 @@ class SealedPacks:
 
     def _open(self) -> None:
         """Not in `/tmp`, which is memory on some machines."""
-        folder = os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108  # the file never has a name there
+        folder = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108  # the file never has a name there
         try:
             self._limit = min(self._limit, shutil.disk_usage(folder).free // 4)
             self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # it stays open

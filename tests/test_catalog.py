@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -529,6 +530,25 @@ def test_indexes_come_in_the_manifests_order(shelf: Shelf):
     refs = [shelf.put_index(pack) for pack in packs]
     indexes = shelf.catalog().indexes(shelf.manifest(indexes=tuple(refs)))
     assert [index.packs for index in indexes] == [(pack,) for pack in packs]
+
+
+def test_indexes_are_decoded_one_at_a_time_and_only_a_few_wait_for_it(shelf: Shelf, monkeypatch):
+    """Decoding takes several times what an index leaves in memory."""
+    refs = [shelf.put_index(shelf.pack([text.encode()])) for text in "abcdefghijkl"]
+    store = Faulty(shelf.store)
+    threads: list[int] = []
+    waiting: list[int] = []
+    unseal = records.unseal
+
+    def watched(*arguments):
+        waiting.append(len(store.calls) - len(threads))
+        threads.append(threading.get_ident())
+        return unseal(*arguments)
+
+    monkeypatch.setattr(records, "unseal", watched)
+    assert len(shelf.catalog(store).indexes(shelf.manifest(indexes=tuple(refs)))) == 12
+    assert threads == [threading.get_ident()] * 12
+    assert max(waiting) <= catalog.INDEXES + 1
 
 
 def test_an_index_that_is_missing_swapped_or_anothers_is_damaged(shelf: Shelf):

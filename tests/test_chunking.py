@@ -197,5 +197,7 @@ def test_no_read_is_given_crumbs_of_room():
         rest = rest[len(taken) :]
         return len(taken)
 
-    assert sum(len(chunk) for batch in chunking.cut(readinto, chunking.AVERAGE) for chunk in batch) == 3 * chunking.BLOCK
+    assert (
+        sum(len(chunk) for batch in chunking.cut(readinto, chunking.AVERAGE) for chunk in batch) == 3 * chunking.BLOCK
+    )
     assert min(rooms) >= chunking.LEAST

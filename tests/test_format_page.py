@@ -112,7 +112,7 @@ def test_every_limit_is_the_codes(name, value):
 
 
 def test_the_limits_are_there():
-    assert len(limits()) == 11
+    assert len(limits()) == 12
 
 
 # --- layouts ---

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dwebbackup import age, keys, primitives
-from dwebbackup.errors import Damaged, WrongConfiguration
 from dwebbackup.cli.sheet import recovery_sheet
+from dwebbackup.errors import Damaged, WrongConfiguration
 from dwebbackup.keys import OwnerKey, Retirement, parse_key
 
 GOLDEN = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())

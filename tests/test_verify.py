@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from dwebbackup import records, verify
+from dwebbackup import age, compression, records, verify
+from dwebbackup.access import open_writer
 from dwebbackup.catalog import GENESIS
 from dwebbackup.keys import Key
-from dwebbackup.manifest import Genesis
+from dwebbackup.manifest import Genesis, ManifestRef, SourceRecord
 from dwebbackup.ports import Quiet
 from faulty import Faulty, MemoryStore
+from shelf import FACTS, STRANGER, Shelf, stream_of
 from synthetic import OWNER, ROOT, WRITER, back_up, noise, opened, small_pieces
-
-STRANGER = type(OWNER)(bytes(range(64, 96)))
 
 
 @pytest.fixture
@@ -93,3 +95,19 @@ def test_what_was_odd_where_a_backup_was_chosen_is_a_finding(store):
     assert report.ok
     assert [finding.severity for finding in report.findings] == ["warning"]
     assert "manifest 9-00000000 was passed over" in report.findings[0].message
+
+
+def test_a_pack_that_stands_in_two_indexes_is_read_once(shelf: Shelf):
+    """As after a merge of indexes."""
+    one, two = shelf.pack([b"one"]), shelf.pack([b"two"])
+    document = json.dumps({"chunk_key": shelf.writer.chunk_key.hex()}).encode()
+    sealed = base64.b64encode(age.seal(compression.compress(document), shelf.recipients)).decode()
+    refs: list[ManifestRef] = []
+    for packs in ([one], [one, two]):
+        streams = (stream_of([(0, row, 3) for row in range(len(packs))]),)
+        named = {"indexes": (shelf.put_index(*packs),), "sources": (SourceRecord(FACTS, streams),), "sealed": sealed}
+        refs.append(shelf.add(refs, kept=tuple(refs), **named))
+    faulty = Faulty(shelf.root)
+    report = verify.verify(open_writer(shelf.owner, 1, faulty), None, 100, Quiet())
+    assert report == verify.Report((), 2, 2, one.size + two.size)
+    assert sum(verb == "get" and "/packs/" in name for verb, name in faulty.calls) == 2

@@ -48,7 +48,7 @@ def there_and_back(majors: Majors, source: Database, major: int) -> Iterator[tup
 
 @contextmanager
 def new_roles(server: ScratchPostgres, *names: str) -> Iterator[None]:
-    """Nobody has these names before, nor afterwards."""
+    """Names for roles that the test makes, or a restore; afterwards nobody has them."""
     try:
         yield
     finally:

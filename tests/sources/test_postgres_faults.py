@@ -706,6 +706,22 @@ def test_a_loading_session_that_is_broken_off_leaves_nothing(saved, store, pg_ta
         assert left_overs(pg_target) == ""
 
 
+def test_a_restore_that_lost_its_lock_ends_and_the_next_replaces_what_it_left(saved, store, pg_target):
+    """The session that holds it does nothing while rows are loaded: only at the end is it missed."""
+
+    def terminate() -> None:
+        held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        assert pg_target.psql(f"SELECT pg_terminate_backend(pid) FROM ({held}) AS one") == "t"
+
+    with free_name(pg_target) as target:
+        with pytest.raises(DatabaseRefused):
+            restore_to(target.uri, in_the_midst(terminate, pg_target, store))
+        assert not target.exists()
+        restore_to(target.uri, store)
+        assert state(target) == saved
+        assert left_overs(pg_target) == ""
+
+
 def test_of_two_restores_to_one_target_the_second_is_refused(saved, store, pg_target):
     refusals: list[DwebbackupError] = []
 

@@ -41,6 +41,7 @@ class Psql:
         """*first*: statements to run before anything else, each with its semicolon."""
         flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
         self._child = children.add(Child(unhurried([*command, *flags]), environment, stdin=subprocess.PIPE))
+        self._child.program = "psql"  # which may have begun as stdbuf
         assert self._child.process.stdin and self._child.process.stdout  # noqa: PT018  # both are pipes
         self._commands = self._child.process.stdin.fileno()
         self._output = self._child.process.stdout.fileno()
