@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dwebbackup.errors import Damaged, DatabaseRefused
-from dwebbackup.sources.postgres.connection import Connection, execute, identifier, literal
+from dwebbackup.sources.postgres.connection import Connection, execute, identifier, literal, refused
 
 _RIGHTS = {"CREATE", "CONNECT", "TEMPORARY"}
 
@@ -105,7 +105,7 @@ def create_roles(connection: Connection, properties: Properties, missing: Sequen
     is one of PostgreSQL's harmless ones: a backup must not be a way to rights. All or none; what the user should
     know.
     """
-    with connection.transaction():
+    with refused("creating roles"), connection.transaction():
         return _create_roles(connection, properties, missing)
 
 
@@ -142,7 +142,7 @@ def _join(connection: Connection, group: str, member: str, options: Sequence[boo
         ]
     statement = f"GRANT {identifier(group)} TO {identifier(member)}{' WITH ' if words else ''}{', '.join(words)}"
     try:
-        with connection.transaction():
+        with refused("granting a role"), connection.transaction():
             execute(connection, statement)
     except DatabaseRefused as error:
         yield f"not restored: {member} as a member of {group}: {error}"

@@ -14,7 +14,7 @@ from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, RestoreFailed, TargetNotEmpty
 from dwebbackup.manifest import SourceFacts
 from dwebbackup.sources.postgres import census, properties
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal, refused
 from dwebbackup.sources.postgres.properties import Properties
 
 LONGEST_NAME = 63
@@ -202,7 +202,7 @@ def _rename(connection: Connection, *names: tuple[str, str]) -> None:
     """
     for attempt in range(RENAME_TRIES):
         try:
-            with connection.transaction():
+            with refused("renaming"), connection.transaction():
                 for old, new in names:
                     _disconnect(connection, old)
                     execute(connection, f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}")
