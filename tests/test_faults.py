@@ -31,7 +31,7 @@ from synthetic import (
 WIDE = os.environ.get("DWEBBACKUP_TEST_WIDE") == "1"
 SEED = os.environ.get("DWEBBACKUP_TEST_SEED") or str(random.SystemRandom().randrange(10**6))
 
-POSITIONS = 3
+POSITIONS = 2
 """How many calls of a sweep are made to fail, unless all are."""
 
 Hidden = Callable[[str], bool]

@@ -83,6 +83,14 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+@pytest.fixture(autouse=True)
+def _no_left_overs(pg_target: ScratchPostgres) -> Iterator[None]:
+    """A test that fails spoils no other."""
+    yield
+    for name in left_overs(pg_target).splitlines():
+        Database(pg_target, name).drop()
+
+
 @pytest.fixture
 def impatient(patch: pytest.MonkeyPatch) -> None:
     """Where others' locks are in the way, the next attempt comes after a second."""
@@ -425,7 +433,9 @@ def assert_no_manifest_and_the_next_is_good(store, database, server) -> None:
 @pytest.mark.parametrize("jobs", [1, 2], ids=["one job", "two jobs"])
 def test_a_killed_psql_is_noticed(bank, pg_target, store, programs, jobs):
     def kill() -> None:
-        os.kill(programs.pids("psql")[0], signal.SIGKILL)
+        for pid in programs.pids("psql"):
+            with contextlib.suppress(ProcessLookupError):  # one may have done all it had to
+                os.kill(pid, signal.SIGKILL)
 
     source = PostgresSource(bank.uri, jobs=jobs, bin_folder=programs.folder)
     with pytest.raises(DatabaseRefused, match="killed by signal 9") as caught:
@@ -714,7 +724,7 @@ def test_a_restore_that_lost_its_lock_ends_and_the_next_replaces_what_it_left(sa
         assert pg_target.psql(f"SELECT pg_terminate_backend(pid) FROM ({held}) AS one") == "t"
 
     with free_name(pg_target) as target:
-        with pytest.raises(DatabaseRefused):
+        with pytest.raises((DatabaseRefused, RestoreFailed)):
             restore_to(target.uri, in_the_midst(terminate, pg_target, store))
         assert not target.exists()
         restore_to(target.uri, store)
