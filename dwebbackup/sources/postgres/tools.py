@@ -78,7 +78,8 @@ def _folders(bin_folder: str | None) -> Iterator[str]:
     for place in PLACES:
         yield from glob.glob(place)
     on_path = shutil.which("pg_dump")
-    if on_path:
+    # Debian's wrapper only picks one of the folders above, and takes 0.1 s to say which.
+    if on_path and os.path.basename(os.path.realpath(on_path)) != "pg_wrapper":
         yield os.path.dirname(on_path)
     yield from _wheel()
 
