@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,11 @@ from hypothesis import HealthCheck, settings
 from shelf import Shelf
 
 pytest_plugins = ["fix_postgres", "fix_age", "fix_ceph", "fix_majors"]
+
+# Started in the background by a shell, or by nohup, we ignore these, and what we start would, too.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 # No test is timed: neither an example (deadline) nor the drawing of examples (too_slow).
 settings.register_profile(
