@@ -248,9 +248,16 @@ class PackReader:
                 self._opened[pack.sha256] = pack.plain, self._pool.submit(self._fetch_or_find, pack, keep=again)
             self._opened.move_to_end(pack.sha256)
             future = self._opened[pack.sha256][1]
-            while len(self._opened) > 1 and sum(size for size, _ in self._opened.values()) > OPENED:
-                self._opened.popitem(last=False)
+            self._let_go()
             return future
+
+    def _let_go(self) -> None:
+        """The oldest ones, down to `OPENED` bytes. Not those still under way: they would be fetched twice."""
+        held = sum(size for size, _ in self._opened.values())
+        for sha256, (size, future) in list(self._opened.items())[:-1]:
+            if held > OPENED and future.done():
+                del self._opened[sha256]
+                held -= size
 
     def _fetch_or_find(self, pack: PackEntry, *, keep: bool) -> memoryview:
         sealed = self._on_disk.get(pack.sha256)
