@@ -20,6 +20,7 @@ from fix_postgres import Database, free_name, new_database
 from sources.nasty import ENCODINGS, encoding_options, fill_encoded, make_roles, other_session
 from sources.same import differences
 from sources.test_nasty_baseline import UNAVOIDABLE
+from sources.waiting import wait_for
 from synthetic import back_up, opened
 
 
@@ -81,13 +82,35 @@ def test_operators_in_the_databases_search_path_are_never_ours(store: LocalStore
     assert database.psql("SELECT is_called FROM e.called") == "f"
 
 
-def test_a_short_statement_timeout_of_the_role_stops_nothing(
-    store: LocalStore, pg_server: ScratchPostgres, database: Database, target_database: Database
+class Unhurried(LocalStore):
+    """Takes its first pack only when the statement that reads the rows has been running for two seconds."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        super().__init__(folder)
+        self._database = database
+        self._waited = False
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        if "/packs/" in name and not self._waited:
+            self._waited = True
+            wait_for(self._database.server.uri("postgres"), READING_FOR_LONG)
+        return super().put(name, data)
+
+
+READING_FOR_LONG = """SELECT count(*) FROM pg_stat_activity
+    WHERE query LIKE 'COPY%' AND state = 'active' AND clock_timestamp() - query_start > '2s'"""
+
+
+def test_a_short_statement_timeout_of_the_database_stops_nothing(
+    tmp_path: Path, database: Database, target_database: Database
 ) -> None:
-    database.psql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n")
-    database.psql(f'ALTER DATABASE "{database.name}" SET statement_timeout = 1')
+    store = Unhurried(tmp_path, database)
+    store.prepare()
+    # More than fits into pipes and packs, so that the statement lasts as long as the store wants.
+    database.psql("CREATE TABLE t AS SELECT md5(n::text) || md5((-n)::text) FROM generate_series(1, 600000) n")
+    database.psql(f'ALTER DATABASE "{database.name}" SET statement_timeout = 1000')
     there_and_back(store, database.uri, target_database.uri)
-    assert target_database.psql("SET statement_timeout = 0; SELECT count(*) FROM t") == "1000"
+    assert target_database.psql("SELECT count(*) FROM t") == "600000"
 
 
 # ---- rights, roles, places ---------------------------------------------------------------------------------

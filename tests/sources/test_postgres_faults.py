@@ -27,6 +27,7 @@ from dwebbackup.sources.postgres import PostgresSource, PostgresTarget, dump, ps
 from dwebbackup.stores.local import LocalStore
 from faulty import Call, Fault, Faulty, MemoryStore
 from fix_postgres import Database, free_name, new_database
+from sources.waiting import wait_for
 from synthetic import back_up, errors, names, opened, small_pieces
 
 WIDE = os.environ.get("DWEBBACKUP_TEST_WIDE") == "1"
@@ -203,16 +204,6 @@ class Backup(threading.Thread):
             back_up(self._store, self._source)
         except DwebbackupError as error:
             self.error = error
-
-
-def wait_for(uri: str, query: str) -> Any:
-    """Ask until there is an answer."""
-    with psycopg.connect(uri, autocommit=True) as connection:
-        while True:
-            rows = connection.execute(query).fetchall()
-            if rows and rows[0][0]:
-                return rows[0][0]
-            connection.execute("SELECT pg_sleep(0.01)")
 
 
 # --- out: what others do meanwhile ---
