@@ -1,37 +1,24 @@
-"""Ceph's S3 gateway for tests: a whole cluster in memory, one for each test process, over HTTP and over TLS."""
+"""Ceph's S3 gateway for tests: a whole cluster in memory, the system's or a newer one, over HTTP and over TLS."""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import itertools
 import json
-import random
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dwebbackup.stores.s3_address import AccessKey, Address
+from dwebbackup.stores.s3_address import AccessKey
+from s3_server import S3Server, free_port, port_of, require, run
 
 PROGRAMS = ("ceph-authtool", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "setpriv")
-PATIENCE = 60
-"""Seconds for a start, which takes one or two."""
 
 # One placement group a pool, no replicas, quick elections: nothing here has to survive anything.
 SETTINGS = """\
@@ -52,6 +39,10 @@ paxos_propose_interval = 0.02
 paxos_min_wait = 0.01
 mon_tick_interval = 1
 mon_client_hunt_interval = 0.3
+plugin_dir = {libraries}/ceph
+compressor_dir = {libraries}/ceph/compressor
+erasure_code_dir = {libraries}/ceph/erasure-code
+osd_class_dir = {libraries}/rados-classes
 mon_data = {folder}/mon
 mon_data_avail_crit = 1
 mon_allow_pool_size_one = true
@@ -82,23 +73,16 @@ rgw_rados_pool_pg_num_min = 1
 rgw_override_bucket_index_max_shards = 1
 """
 
-_numbers = itertools.count(1)
 
+class Ceph(S3Server):
+    """A cluster of three daemons. *beside*: the folder of one that was unpacked beside the system."""
 
-class Ceph:
-    """A running gateway, and its one user who may do everything with buckets of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.http = f"http://127.0.0.1:{_free_port()}"
-        self.https = f"https://127.0.0.1:{_free_port()}"
-        self.ca = str(folder / "ca.pem")
-        self._mon = _free_port()
-        self._daemons: list[subprocess.Popen[bytes]] = []
-        self.key = AccessKey("", "")
+    def __init__(self, folder: Path, beside: Path | None = None) -> None:
+        super().__init__(folder)
+        self._beside = beside
+        self._mon = free_port()
 
     def start(self) -> None:
-        """Raises AssertionError with the last words of what did not start."""
         self._configure()
         mon = ["ceph-mon", "-i", "a", "--public-addrv", f"[v2:127.0.0.1:{self._mon}/0]"]
         self._run(*mon, "--mkfs", "--fsid", self._fsid, "--mon-initial-members", "a")
@@ -106,14 +90,8 @@ class Ceph:
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", str(uuid.uuid4()))
         self._launch("ceph-osd", "-i", "0")
         self._launch("radosgw", "-n", "client.rgw")
-        self._await_gateway()
+        self.await_listeners(port_of(self.http), port_of(self.https))
         self.key = self.user("owner")
-
-    def stop(self) -> None:
-        for daemon in reversed(self._daemons):
-            daemon.send_signal(signal.SIGKILL)  # they keep nothing
-        for daemon in self._daemons:
-            daemon.wait()
 
     def user(self, name: str, *options: str) -> AccessKey:
         """A new user of the gateway."""
@@ -123,93 +101,45 @@ class Ceph:
     def admin(self, *words: str) -> str:
         return self._run("radosgw-admin", "-n", "client.rgw", *words)
 
-    def bucket(self, key: AccessKey | None = None) -> str:
-        """A new and empty one."""
-        name = f"bucket-{next(_numbers)}"
-        self.client(key).create_bucket(Bucket=name)
-        return name
-
-    def client(self, key: AccessKey | None = None) -> Any:
-        """What the tests do themselves, without the code under test."""
-        key = key or self.key
-        return boto3.client(
-            "s3",
-            endpoint_url=self.http,
-            region_name="us-east-1",
-            aws_access_key_id=key.id,
-            aws_secret_access_key=key.secret,
-            config=Config(request_checksum_calculation="when_required"),
-        )
-
-    def address(self, bucket: str, **changes: Any) -> Address:
-        return Address(bucket, **({"endpoint": self.http} | changes))
-
     def _configure(self) -> None:
         self._fsid = str(uuid.uuid4())
-        ports = {"mon": self._mon, "http": self.http.rpartition(":")[2], "https": self.https.rpartition(":")[2]}
-        (self.folder / "ceph.conf").write_text(SETTINGS.format(folder=self.folder, fsid=self._fsid, **ports))
+        settings = SETTINGS.format(
+            folder=self.folder,
+            fsid=self._fsid,
+            mon=self._mon,
+            http=port_of(self.http),
+            https=port_of(self.https),
+            libraries=f"{self._beside or ''}/usr/lib/x86_64-linux-gnu",
+        )
+        if not self._beside:  # whose own folders serve, wherever they are
+            settings = "".join(line for line in settings.splitlines(keepends=True) if "_dir = /usr/" not in line)
+        (self.folder / "ceph.conf").write_text(settings)
         for name in ("mon", "osd", "rgw"):
             (self.folder / name).mkdir()
         make_certificates(self.folder)
         keyring = str(self.folder / "keyring")
-        _run("ceph-authtool", keyring, "-C", "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
+        authtool = self._program("ceph-authtool")
+        run(authtool, keyring, "-C", "--gen-key", "-n", "mon.", "--cap", "mon", "allow *")
         every = [word for service in ("mon", "osd", "mgr") for word in ("--cap", service, "allow *")]
         for name in ("client.admin", "osd.0", "client.rgw"):
-            _run("ceph-authtool", keyring, "--gen-key", "-n", name, *every)
+            run(authtool, keyring, "--gen-key", "-n", name, *every)
+
+    def _program(self, name: str) -> str:
+        return str(self._beside / "programs" / name) if self._beside else name
 
     def _run(self, program: str, *words: str) -> str:
-        return _run(program, "-c", str(self.folder / "ceph.conf"), *words)
+        return run(self._program(program), "-c", str(self.folder / "ceph.conf"), *words)
 
     def _launch(self, program: str, *words: str) -> None:
-        """It ends when this process does, however that ends."""
-        command = ["setpriv", "--pdeathsig", "KILL", program, "-c", str(self.folder / "ceph.conf"), "-f", *words]
-        with (self.folder / f"{program}.out").open("wb") as out:
-            self._daemons.append(
-                subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-                )
-            )
-
-    def _await_gateway(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        for port in (self.http, self.https):
-            while not _listens(int(port.rpartition(":")[2])):
-                ended = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
-                assert not ended, f"{ended} ended\n{self._last_words()}"
-                assert time.monotonic() < deadline, f"nobody listens on {port}\n{self._last_words()}"
-                time.sleep(0.01)
-
-    def _last_words(self) -> str:
-        outputs = sorted(self.folder.glob("*.out"))
-        return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1000:]}" for path in outputs)
+        self.launch(program, self._program(program), "-c", str(self.folder / "ceph.conf"), "-f", *words)
 
 
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    """The gateway; each test process has its own. A missing program fails the test."""
-    missing = [program for program in PROGRAMS if not shutil.which(program)]
-    if missing:
-        pytest.fail(f"{', '.join(missing)} is missing: apt-get install radosgw ceph-mon ceph-osd")
-    with running_ceph(tmp_path_factory.getbasetemp()) as gateway:
+    """The system's gateway; each test process has its own."""
+    require(PROGRAMS, "radosgw ceph-mon ceph-osd")
+    with Ceph.running(tmp_path_factory.getbasetemp()) as gateway:
         yield gateway
-
-
-@contextmanager
-def running_ceph(folder: Path) -> Iterator[Ceph]:
-    """It leaves nothing in *folder*. Tried again where somebody else may have taken one of its ports meanwhile."""
-    for last in (False, False, True):
-        with ExitStack() as stack:
-            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="ceph-", dir=folder))
-            gateway = Ceph(Path(own))
-            stack.callback(gateway.stop)
-            try:
-                gateway.start()
-            except AssertionError:
-                if last:
-                    raise
-                continue
-            yield gateway
-            return
 
 
 def make_certificates(folder: Path) -> None:
@@ -242,23 +172,3 @@ def _certificate(
     builder = builder.add_extension(extension, critical=True)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert not done.returncode, f"{command} failed: {done.stderr[-2000:]}"
-    return done.stdout
-
-
-def _free_port() -> int:
-    """A port that is free now, below the range from which systems give ports to outgoing connections."""
-    while True:
-        port = random.SystemRandom().randrange(10240, 32768)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

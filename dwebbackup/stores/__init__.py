@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from dwebbackup.errors import StoreUnreachable
+from dwebbackup.errors import Damaged, DwebbackupError, StoreUnreachable
 from dwebbackup.ports import Store
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of an object at most: nothing of ours is larger, so what is belongs to somebody else."""
+
+LOOK_WHO_NEEDS_IT = "run `dwebbackup verify` to see what is missing, and which backups need it"
+"""What to do about an object that is not there."""
 
 _SEGMENT = re.compile(r"(?!.*\.\.)[a-z0-9_-][a-z0-9._-]{0,254}")
 _LONGEST_NAME = 1024  # of an S3 key; a segment's 255 are those of a file name
@@ -14,6 +20,18 @@ _LONGEST_NAME = 1024  # of an S3 key; a segment's 255 are those of a file name
 
 class Refused(StoreUnreachable):
     """The store answered, and the answer is no: trying again is no use, the user must change something."""
+
+
+class TooLarge(Damaged):
+    """What stands under a name of ours is larger than anything of ours: somebody else's, and passed over as junk is."""
+
+
+class Busy(StoreUnreachable):
+    """The store answered that it has too much to do, and in how many *seconds* it wants to be asked again."""
+
+    def __init__(self, message: str, hint: str, seconds: float) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
 
 
 class Place(Store, Protocol):
@@ -46,3 +64,12 @@ def check_name(name: str) -> None:
 def check_prefix(prefix: str) -> None:
     """Raises `Refused` unless some name may begin with *prefix*; the empty one is a prefix, too."""
     check_name(prefix + "x")
+
+
+def check_size(name: str, size: int, error: type[DwebbackupError] = TooLarge) -> None:
+    """Before anything is read: memory is not a stranger's to fill. Raises *error*."""
+    if size > LARGEST:
+        raise error(
+            f"{name} is larger than any object of ours: {size} bytes or more",
+            "somebody else put it there: ask another store, and keep others out of this one",
+        )

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from dwebbackup.errors import ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import Refused, check_name, check_prefix, is_segment
+from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, check_name, check_prefix, check_size, is_segment
 
 MARKER = "dwebbackup-store"
 """A file in the root that says: this is the store, and not the empty folder that its disk is mounted on."""
@@ -76,6 +76,16 @@ class LocalStore:
                 self._place(self._marker, _README)
             self._prepared = True
 
+    def has_begun(self) -> bool:
+        """Whether there is a store; True where that cannot be told, so that the first call says what hinders it."""
+        try:
+            self._find_store()
+        except Refused:
+            return False
+        except OSError:
+            return True
+        return True
+
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         """As the port says. The first one prepares the store."""
         path = self._path(name)
@@ -94,8 +104,10 @@ class LocalStore:
         path = self._path(name)
         with self._telling(f"read {name}", reading=True), self._missing(name):
             _object_status(path)
-            with open(path, "rb", buffering=0) as file:
-                return file.readall()
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                check_size(f"{name} in store {self._name}", size)
+                return file.read(size)
 
     def head(self, name: str) -> Stored:
         path = self._path(name)
@@ -211,8 +223,7 @@ class LocalStore:
             yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             self._find_store()
-            hint = "if another store has it, `dwebbackup repair` copies it back"
-            raise ObjectMissing(f"store {self._name} has no {name}", hint) from None
+            raise ObjectMissing(f"store {self._name} has no {name}", LOOK_WHO_NEEDS_IT) from None
 
     @contextmanager
     def _telling(self, what: str, *, reading: bool = False) -> Iterator[None]:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import structlog
 import tenacity
 
 from dwebbackup import clock
 from dwebbackup.errors import Interrupted, StoreUnreachable
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import Place, Refused
+from dwebbackup.report import log
+from dwebbackup.stores import Busy, Place, Refused
 
 _T = TypeVar("_T")
-_log = structlog.get_logger(__name__)
 
 
 class Retrying:
-    """*store*, where each call may be tried several times for up to *budget* seconds.
+    """*store*, where each call may be tried again for up to *budget* seconds after it first failed.
 
     Only `StoreUnreachable` is worth another try, and not when it is `Refused`. The n-th wait is random, below
-    *first_wait* · 2ⁿ⁻¹ and below *longest_wait*, so that many clients do not come back at once. The last
-    error is raised as it was. Trying again does no harm: every verb of a store may be repeated.
+    *first_wait* · 2ⁿ⁻¹ and below *longest_wait*, so that many clients do not come back at once; one that is `Busy`
+    is left alone for as long as it asked besides, but not longer than *longest_pause*. The last error is raised as
+    it was. Trying again does no harm: every verb of a store may be repeated.
 
     *stop* ends a wait at once; the call then raises `Interrupted`. *sleep* and *monotonic* are for tests.
     """
@@ -35,12 +36,14 @@ class Retrying:
         budget: float = 300.0,
         first_wait: float = 1.0,
         longest_wait: float = 30.0,
+        longest_pause: float = 120.0,
         stop: threading.Event | None = None,
         sleep: Callable[[float], object] | None = None,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._store = store
         self._budget = budget
+        self._longest_pause = longest_pause
         self._wait = tenacity.wait_random_exponential(multiplier=first_wait, max=longest_wait)
         self._stop = stop or threading.Event()
         self._sleep = sleep or self._stop.wait
@@ -78,14 +81,17 @@ class Retrying:
         self._keep_trying("delete", name, lambda: self._store.delete(name))
 
     def _keep_trying(self, verb: str, name: str, attempt: Callable[[], _T]) -> _T:
-        started = self._monotonic()
+        first_failure = math.inf
 
         def out_of_time(state: tenacity.RetryCallState) -> bool:
-            return self._monotonic() - started + state.upcoming_sleep > self._budget
+            nonlocal first_failure
+            now = self._monotonic()
+            first_failure = min(first_failure, now)
+            return now - first_failure + state.upcoming_sleep > self._budget
 
         def tell(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            _log.warning(
+            log.logger(__name__).warning(
                 "store did not answer, trying again",
                 store=self.name,
                 verb=verb,
@@ -97,12 +103,17 @@ class Retrying:
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_worth_another_try),
-            wait=self._wait,
+            wait=self._pause_before,
             stop=out_of_time,
             before_sleep=tell,
             sleep=self._pause,
             reraise=True,
         )(attempt)
+
+    def _pause_before(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = min(error.seconds, self._longest_pause) if isinstance(error, Busy) else 0.0
+        return asked + self._wait(state)
 
     def _pause(self, seconds: float) -> None:
         self._sleep(seconds)

@@ -20,22 +20,16 @@ import dwebbackup
 from dwebbackup import clock
 from dwebbackup.errors import DwebbackupError, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import Refused, check_name, check_prefix, is_name
+from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, TooLarge, check_name, check_prefix, check_size, is_name
 from dwebbackup.stores.s3_address import AccessKey, Address
 from dwebbackup.stores.s3_errors import Complaint, not_s3, told
-
-LARGEST = 64 * 1024 * 1024
-"""Bytes of an object at most: nothing of ours is larger, so what is belongs to somebody else."""
+from dwebbackup.stores.s3_limits import BLOCK, limit
 
 PATIENCE = 10
-"""Timeouts that a whole object may take: a server that gives a byte now and then never times out by itself."""
-
-BLOCK = 256 * 1024
-"""Bytes read at once."""
+"""Timeouts that a whole request may take: a server that gives a byte now and then never times out by itself."""
 
 _CONNECT_TIMEOUT = 10.0
 _CONNECTIONS = 16  # more than our threads ever use at once
-_REPAIR = "if another store has it, `dwebbackup repair` copies it back"
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 _ADDRESSING: Mapping[bool | None, Literal["auto", "path", "virtual"]] = {None: "auto", True: "path", False: "virtual"}
@@ -67,8 +61,7 @@ class S3Store:
     ) -> None:
         self._address = address
         self._name = name
-        self._monotonic = monotonic
-        self._client = _client(address, access_key)
+        self._client = make_client(address, access_key, monotonic)
 
     @property
     def name(self) -> str:
@@ -138,23 +131,15 @@ class S3Store:
     # Back
 
     def _read(self, name: str, answer: Mapping[str, Any]) -> bytes:
-        """The whole body; botocore raises where it is shorter than was said."""
-        deadline = self._monotonic() + PATIENCE * self._address.timeout
+        """The whole body; botocore raises where it is shorter than was said. Raises `TooLarge`."""
+        check_size(f"{name} in store {self._name}", answer.get("ContentLength", 0))
         data = BytesIO()  # which hands out its bytes uncopied
-        self._check_size(name, answer.get("ContentLength", 0))
-        while block := answer["Body"].read(BLOCK):
-            data.write(block)
-            self._check_size(name, data.tell())
-            if self._monotonic() > deadline:
-                raise StoreUnreachable(f"{self._cannot(f'read {name}')}: it comes too slowly")
+        try:
+            while block := answer["Body"].read(BLOCK):
+                data.write(block)
+        except Refused as error:  # there was no end to it: here the answer is the object
+            raise TooLarge(str(error), error.hint) from error
         return data.getvalue()
-
-    def _check_size(self, name: str, size: int) -> None:
-        if size > LARGEST:
-            raise Refused(
-                f"{self._cannot(f'read {name}')}: it is larger than any object of ours",
-                "somebody else put it there: ask another store, and keep others out of this bucket",
-            )
 
     def _list(self, prefix: str) -> Iterator[Stored]:
         """Page by page. Not by boto3's paginator: it takes a page that cannot be continued for the last."""
@@ -212,11 +197,11 @@ class S3Store:
         if name and complaint.is_vague and not complaint.is_transient:
             self.prepare()
         if name and complaint.is_missing:
-            return ObjectMissing(f"store {self._name} has no {name}", _REPAIR)
+            return ObjectMissing(f"store {self._name} has no {name}", LOOK_WHO_NEEDS_IT)
         return complaint.told(self._cannot(what), self._address)
 
 
-def _client(address: Address, key: AccessKey | None) -> Any:
+def make_client(address: Address, key: AccessKey | None, monotonic: Callable[[], float] = clock.monotonic) -> Any:
     """Retries are off: `Retrying` has a budget, and tells of them. Checksums too: many servers know none."""
     config = Config(
         connect_timeout=min(_CONNECT_TIMEOUT, address.timeout),
@@ -248,6 +233,7 @@ def _client(address: Address, key: AccessKey | None) -> Any:
         hint = "check its URL, and AWS's variables and files"
         raise WrongConfiguration(f"{what} cannot be used: {error}", hint) from error
     client.meta.events.register_first("needs-retry.s3", _end_with_errors)
+    limit(client, PATIENCE * address.timeout, monotonic)
     return client
 
 
@@ -260,7 +246,7 @@ def _end_with_errors(response: tuple[Any, Any] | None, operation: Any, **_: obje
 def _doubt(operation: str, answer: Mapping[str, Any]) -> str:
     """Why this is not what S3 answers; empty when it is."""
     status, headers = answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"]["HTTPHeaders"]
-    if "html" in headers.get("content-type", ""):
+    if "html" in headers.get("content-type", "") and headers.get("content-length") != "0":  # Swift says so of nothing
         return "a web page"
     if status not in (200, 204):
         return f"HTTP status {status}"

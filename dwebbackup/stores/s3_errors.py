@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 from botocore import exceptions
@@ -11,8 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from dwebbackup import clock
 from dwebbackup.errors import StoreUnreachable
-from dwebbackup.stores import Refused
+from dwebbackup.stores import Busy, Refused
 from dwebbackup.stores.s3_address import Address
+from dwebbackup.stores.s3_limits import TooSlow
 
 _MISSING = 404
 _TRANSIENT_STATUS = {408, 409, 425, 429}
@@ -80,15 +83,19 @@ class Complaint:
     message: str
     region: str
     """Where the bucket really is, if it says so."""
+    pause: float
+    """Seconds after which it wants to be asked again; 0 where it does not say."""
 
     @classmethod
     def of(cls, error: ClientError) -> Self:
         response: Any = error.response
         metadata = response.get("ResponseMetadata", {})
         said = response.get("Error", {})
-        region = said.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        headers = metadata.get("HTTPHeaders", {})
+        region = said.get("Region") or headers.get("x-amz-bucket-region")
         status = int(metadata.get("HTTPStatusCode") or 0)
-        return cls(status, str(said.get("Code") or ""), str(said.get("Message") or ""), str(region or ""))
+        code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
+        return cls(status, code, message, str(region or ""), _pause(headers))
 
     @property
     def is_vague(self) -> bool:
@@ -126,13 +133,30 @@ class Complaint:
         """*what* failed, as our own error."""
         if self.code == "NoSuchBucket":
             return Refused(f"{what}: there is no bucket {address.bucket}", self.hint)
-        kind = StoreUnreachable if self.is_transient else Refused
-        return kind(f"{what}: {self}", self.hint)
+        if not self.is_transient:
+            return Refused(f"{what}: {self}", self.hint)
+        if self.pause:
+            return Busy(f"{what}: {self}", self.hint, self.pause)
+        return StoreUnreachable(f"{what}: {self}", self.hint)
+
+
+def _pause(headers: Mapping[str, str]) -> float:
+    """What `Retry-After` says, in seconds or as a time, which is told by the server's clock; 0 for nonsense."""
+    after = headers.get("retry-after", "")
+    if after.isdecimal():
+        return float(after[:9])
+    try:
+        then = parsedate_to_datetime(after)
+        return max(0.0, (then - parsedate_to_datetime(headers.get("date", ""))).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def told(error: Exception, what: str, address: Address) -> StoreUnreachable:
     """*what* failed before there was a proper answer. botocore fails in any way on what is not S3."""
     where = address.endpoint or "AWS"
+    if isinstance(_within(error), TooSlow):
+        return StoreUnreachable(f"{what}: {_within(error)}", "the store, or the line to it, is too slow")
     if isinstance(error, _NO_KEY):
         return Refused(f"{what}: no access key is configured", _WHICH_KEY)
     if isinstance(error, exceptions.SSLError):
@@ -142,6 +166,11 @@ def told(error: Exception, what: str, address: Address) -> StoreUnreachable:
     if isinstance(error, BotoCoreError):
         return Refused(f"{what}: {error}", "check the store's URL and the AWS settings of this machine")
     return not_s3(what, address, f"{type(error).__name__}: {error}")
+
+
+def _within(error: Exception) -> object:
+    """The error itself, or the one that botocore found while it sent a body."""
+    return error.kwargs.get("error") if type(error) is exceptions.HTTPClientError else error
 
 
 def not_s3(what: str, address: Address, why: str) -> StoreUnreachable:
@@ -157,4 +186,6 @@ def _told_of_tls(error: Exception, what: str, where: str) -> StoreUnreachable:
         )
     if re.search(r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST", str(error)):
         return Refused(f"{what}: {where} does not speak TLS: {error}", "write endpoint=http://…, if that is meant")
+    if re.search(r"HANDSHAKE_FAILURE|PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|NO_SHARED_CIPHER|TOO_SMALL", str(error)):
+        return Refused(f"{what}: {where} has no TLS in common with this machine: {error}", "one of the two is too old")
     return StoreUnreachable(f"{what}: {where} broke off TLS: {error}", "is it up, and reachable from here?")

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dwebbackup.errors import ObjectMissing, StoreUnreachable
+from dwebbackup import stores
+from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Store, Stored
 
 MIB = 1 << 20
@@ -128,6 +129,15 @@ class StoreContract:
         with pytest.raises(ObjectMissing):
             store.head(name)
 
+    def test_what_is_too_large_to_be_ours_is_damaged(self, store: Store, monkeypatch: pytest.MonkeyPatch):
+        store.put("w/1/ours", noise(100_000))
+        store.put("w/1/a-strangers", noise(100_001))
+        monkeypatch.setattr(stores, "LARGEST", 100_000)
+        assert store.get("w/1/ours") == noise(100_000)
+        with pytest.raises(Damaged, match="larger than any object of ours"):  # which those who pass over junk expect
+            store.get("w/1/a-strangers")
+        assert store.head("w/1/a-strangers").size == 100_001
+
     def test_what_was_deleted_is_gone(self, store: Store):
         store.put("w/1/a", b"a")
         store.put("w/1/b", b"b")
@@ -170,10 +180,14 @@ class StoreContract:
         assert list(store.list("")) == []
         assert list(store.list("w/1/packs/")) == []
 
-    def test_lists_completely(self, store: Store):
-        # More than the 1000 keys of an S3 page, over many folders, and more than a page in one of them.
+    @pytest.fixture
+    def many(self) -> int:
+        """Objects in one folder: more than the 1000 keys of an S3 page."""
+        return 1024
+
+    def test_lists_completely(self, store: Store, many: int):
         kept = [f"w/{n % 3}/packs/{n % 17:02x}/{n:04d}.age" for n in range(100)]
-        kept += [f"w/3/packs/aa/{n:04d}.age" for n in range(1024)]
+        kept += [f"w/3/packs/aa/{n:04d}.age" for n in range(many)]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: store.put(name, name.encode()), kept))
         assert names(store.list("")) == sorted(kept)

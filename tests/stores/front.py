@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +15,8 @@ from typing import Any
 class Front(ThreadingHTTPServer):
     """Gives *answers*, raw bytes, one a request, and closes the connection after each; passes the rest on.
 
-    Where nothing is behind it, the last answer is given for good. *asked*: method and path of every request.
+    Where nothing is behind it, the last answer is given for good. *asked*: method and path of every request;
+    *headers*: those that came with each.
     """
 
     daemon_threads = True
@@ -25,11 +27,13 @@ class Front(ThreadingHTTPServer):
         self.behind = behind.rpartition("/")[2]
         self.answers = list(answers)
         self.asked: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
         self._lock = threading.Lock()
 
-    def next_answer(self, method: str, path: str) -> bytes | None:
+    def next_answer(self, method: str, path: str, headers: Mapping[str, str]) -> bytes | None:
         with self._lock:
             self.asked.append((method, path))
+            self.headers.append(dict(headers))
             if not self.behind and len(self.answers) == 1:
                 return self.answers[0]
             return self.answers.pop(0) if self.answers else None
@@ -44,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self.server.next_answer(self.command, self.path)
+        answer = self.server.next_answer(self.command, self.path, dict(self.headers.items()))
         self.close_connection = True
         self.wfile.write(self._passed_on(body) if answer is None else answer)
 
@@ -107,3 +111,64 @@ def nobody() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def talker(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The URL of a server that lets *talk* do what it likes with each connection, and then closes it.
+
+    It takes little at a time, so that nobody is rid of a large body before it is read.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        thread = threading.Thread(target=_talk, args=(server, talk))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def _talk(server: socket.socket, talk: Callable[[socket.socket], None]) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # it is shut down
+            return
+        with connection, suppress(OSError):  # a client that went away is no news
+            talk(connection)
+
+
+def read_request(connection: socket.socket) -> None:
+    """Up to its body."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        block = connection.recv(4096)
+        if not block:
+            raise ConnectionError("the client went away")
+        got += block
+
+
+def dripping(answer: bytes) -> Callable[[socket.socket], None]:
+    """Talk: the beginning of an answer, then bit by bit more than anybody should have the patience to read."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        read_request(connection)
+        connection.sendall(answer)
+        for _ in range(100_000):
+            connection.sendall(bytes(100))
+
+    return talk
+
+
+def resetting(answer: bytes = b"") -> Callable[[socket.socket], None]:
+    """Talk: the beginning of an answer, and the connection is torn down."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1024)
+        connection.sendall(answer)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    return talk

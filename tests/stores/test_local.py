@@ -21,7 +21,7 @@ import pytest
 import dwebbackup
 from contracts.store import StoreContract, digest, names, noise
 from dwebbackup.errors import ObjectMissing, StoreUnreachable
-from dwebbackup.stores import Refused, local
+from dwebbackup.stores import Refused, TooLarge, local
 from dwebbackup.stores.local import MARKER, LocalStore
 
 DAY = 86400
@@ -202,6 +202,15 @@ class TestListing:
         os.utime(root / "w/1/a", (1, 1234567890.5))
         assert store.head("w/1/a").modified == 1234567890.5
         assert [found.modified for found in store.list("")] == [1234567890.5]
+
+
+class TestAnotherPersonsFile:
+    def test_that_would_fill_the_memory_is_not_read(self, root: Path, store: LocalStore):
+        store.put("w/1/head.json", b"1")
+        os.truncate(root / "w/1/head.json", 1 << 40)  # which takes no room on the disk
+        with pytest.raises(TooLarge, match="larger than any object of ours"):
+            store.get("w/1/head.json")
+        assert store.head("w/1/head.json").size == 1 << 40
 
 
 class TestSymbolicLinks:
@@ -574,7 +583,7 @@ print(line)
 WHOLE = {"w/1/head.json": (b"first", b"second"), "w/1/packs/ab/abc": (b"third",)}
 
 PUTS_FOREVER = """
-import hashlib, itertools, sys, threading
+import hashlib, itertools, os, sys, threading
 from dwebbackup.stores import local
 
 local._sync = lambda descriptor: None  # most of the time would go there, and hardly a kill would meet a write
@@ -585,7 +594,7 @@ def put(number):
     for turn in itertools.count():
         name = f'w/1/packs/{number}{turn % 16:02x}/{digest}.age'
         store.put(name, data)
-        sys.stdout.write(name + '\\n')
+        os.write(1, (name + '\\n').encode())  # at once, or every kill would come as late as the last
 
 store = local.LocalStore(sys.argv[1])
 store.prepare()

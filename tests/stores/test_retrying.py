@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from contracts.store import StoreContract, names
 from dwebbackup.errors import Interrupted, ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Store
-from dwebbackup.stores import Refused
+from dwebbackup.stores import Busy, Refused
 from dwebbackup.stores.retrying import Retrying
 from faulty import Call, Fault, Faulty, Killed, MemoryStore, Plan, dead_from, flipped
 
@@ -168,7 +168,47 @@ class TestRetrying:
         slow = Slow()
         with pytest.raises(StoreUnreachable):
             retrying(slow, clock, budget=250).get("w/1/a")
-        assert slow.calls == 3  # begun at 0, a little after 100, a little after 200
+        assert slow.calls == 4  # failed at 100, a little after 200, 300 and 400
+
+    def test_a_try_that_takes_longer_than_the_budget_is_made_again(self, stored: MemoryStore, clock: Clock):
+        class Slow(MemoryStore):
+            calls = 0
+
+            def get(self, name: str) -> bytes:
+                self.calls += 1
+                clock.now += 600
+                raise StoreUnreachable("too slow")
+
+        slow = Slow()
+        with pytest.raises(StoreUnreachable, match="too slow"):
+            retrying(slow, clock, budget=300).get("w/1/a")
+        assert slow.calls == 2
+
+    @pytest.mark.parametrize(("asked", "left_alone"), [(0.5, 0.5), (7, 7), (60, 60), (61, 60), (86400, 60)])
+    def test_a_busy_store_is_left_alone_as_long_as_it_asks_within_reason(
+        self, asked: float, left_alone: float, clock: Clock
+    ):
+        class Crowded(MemoryStore):
+            calls = 0
+
+            def get(self, name: str) -> bytes:
+                self.calls += 1
+                if self.calls == 1:
+                    raise Busy("slow down", "", asked)
+                return b"done"
+
+        store = retrying(Crowded(), clock, first_wait=1, longest_pause=60)
+        assert store.get("w/1/a") == b"done"
+        assert left_alone <= sum(clock.slept) <= left_alone + 1
+
+    def test_a_store_that_stays_busy_is_given_up_in_time(self, clock: Clock):
+        class Crowded(MemoryStore):
+            def get(self, name: str) -> bytes:
+                raise Busy("slow down", "", 86400)
+
+        with pytest.raises(Busy):
+            retrying(Crowded(), clock, budget=300, longest_pause=100).get("w/1/a")
+        assert 200 <= clock.now <= 300
 
     def test_each_call_has_the_whole_budget(self, stored: MemoryStore, clock: Clock):
         dead = Faulty(stored, dead_from(1))
