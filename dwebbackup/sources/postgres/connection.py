@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dwebbackup.errors import DatabaseRefused, WrongConfiguration
+from dwebbackup.sources.postgres import pooler, refusals
 
 OLDEST = 13
 """PostgreSQL majors before this one are not backed up."""
+
+PATIENCE = 30
+"""Seconds for a connection to come about, where nobody says otherwise."""
 
 SECRETS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 
@@ -32,14 +36,27 @@ SESSION: dict[str, str] = {
     "search_path": "",
     "row_security": "off",
     "synchronize_seqscans": "off",
+    "max_parallel_workers_per_gather": "0",
+    "enable_tidscan": "on",
     "default_transaction_read_only": "off",
     "standard_conforming_strings": "on",
     "xmloption": "content",
+    "array_nulls": "on",
 }
 """Settings under which values have one text form, whatever the server, database or role prefers.
-`synchronize_seqscans`: otherwise two dumps of an unchanged table begin at different rows."""
+`synchronize_seqscans`: otherwise two dumps of an unchanged table begin at different rows, as with rows that several
+processes of the server gather; and --jobs says how many of its cores a backup takes. `enable_tidscan`: the parts of a
+cut table are read without the pages of the others."""
 
+SINCE_14 = {"idle_session_timeout": "0"}
 SINCE_17 = {"transaction_timeout": "0"}
+
+RESTORING = ("array_nulls", "default_transaction_read_only", "idle_session_timeout")
+"""Those of them that pg_restore does not see to by itself."""
+
+KEEPALIVES = {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_count": "4"}
+"""Seconds and times: what is between us and the server does not forget a session that has nothing to say for hours,
+and a server that is gone is missed after two minutes."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -58,6 +75,8 @@ class Server:
                 "this is not an address of a PostgreSQL database that libpq takes",
                 "it looks like postgresql://user@host:5432/database; a password in it is percent-encoded",
             ) from None
+        self._own_sessions: set[str | None] = set()
+        """Databases that were found to be reached without a pooler, or by one that shares no session."""
 
     @property
     def database(self) -> str:
@@ -68,84 +87,126 @@ class Server:
     def url(self) -> str:
         """For people: without credentials."""
         host = self.parameters.get("host") or os.environ.get("PGHOST") or "localhost"
+        if host.count(":") > 1 and "," not in host:
+            host = f"[{host}]"
         port = self.parameters.get("port") or os.environ.get("PGPORT") or "5432"
         user = self.parameters.get("user")
         return f"postgresql://{user + '@' if user else ''}{host}:{port}/{self.database}"
 
-    def connect(self, database: str | None = None, *, pooled: bool = False) -> Connection:
-        """A connection with `SESSION` settings, in autocommit. Raises `DatabaseRefused`.
+    def connect(self, database: str | None = None) -> Connection:
+        """A connection with `SESSION` settings, in autocommit, to a server that is new enough.
 
-        *pooled*: it may go through a pooler, so nothing is set that outlives a transaction; the caller does it
-        with `settings_sql` in each. Without them, what is in the database decides what our queries mean.
+        The first to each database makes sure that no pooler shares it with others. Raises `DatabaseRefused`.
         """
-        parameters: dict[str, Any] = {"application_name": "dwebbackup", "connect_timeout": 30}
-        parameters |= self.parameters | ({"dbname": database} if database else {}) | {"client_encoding": "UTF8"}
+        connection = self._open({"dbname": database} if database else {})
         try:
-            connection = psycopg.connect(**parameters, autocommit=True)
-        except psycopg.Error as error:
-            raise DatabaseRefused(f"cannot connect to {self.url}: {str(error).strip()}", _hint(error)) from None
-        if connection.info.parameter_status("server_version") is None or connection.info.server_version < (
-            OLDEST * 10000
-        ):
-            version = connection.info.parameter_status("server_version") or "no PostgreSQL"
+            self._require_postgres(connection)
+            if database not in self._own_sessions:
+                with refused("asking who answers"):
+                    pooler.require_own_sessions(connection, lambda: self._open(_reached(connection)), self.url)
+                self._own_sessions.add(database)
+            execute(connection, _session_sql(connection.info.server_version))
+        except BaseException:
             connection.close()
-            raise DatabaseRefused(f"{self.url} is {version}; PostgreSQL {OLDEST} or newer is needed")
-        if not pooled:
-            try:
-                execute(connection, _session_sql(connection.info.server_version))
-            except DatabaseRefused:
-                connection.close()
-                raise
+            raise
         return connection
+
+    def _open(self, changes: Mapping[str, str]) -> Connection:
+        patience = os.environ.get("PGCONNECT_TIMEOUT") or PATIENCE
+        parameters: dict[str, Any] = KEEPALIVES | {"application_name": "dwebbackup", "connect_timeout": patience}
+        parameters |= self.parameters | dict(changes) | {"client_encoding": "UTF8"}
+        try:
+            return psycopg.connect(**parameters, autocommit=True)
+        except (psycopg.Error, UnicodeError) as error:  # the latter for what can be no name of a host
+            raise refusals.no_connection(error, self.url) from None
+
+    def _require_postgres(self, connection: Connection) -> None:
+        version = connection.info.parameter_status("server_version")
+        if version is None or connection.info.server_version < OLDEST * 10000:
+            raise DatabaseRefused(f"{self.url} is {version or 'no PostgreSQL'}; PostgreSQL {OLDEST} or newer is needed")
 
     def environment(self, connection: Connection, database: str | None = None) -> dict[str, str]:
         """For a client program: reaches the very server that *connection* reached.
 
-        Everything goes by libpq's environment variables, nothing by argv, where anybody on the host reads it;
+        What is secret goes by libpq's environment variables, never by argv, where anybody on the host reads it;
         our own variables, which hold keys, are left out. Raises `WrongConfiguration` for a secret that libpq
         has no variable for.
         """
-        values = self.parameters | {
-            "dbname": database or connection.info.dbname,
-            "host": connection.info.host or self.parameters.get("host", ""),
-            "port": str(connection.info.port),
-            "user": connection.info.user,
-            "application_name": "dwebbackup",
-        }
+        values = self.parameters | _reached(connection) | {"application_name": "dwebbackup"}
+        if database:
+            values["dbname"] = database
         values.pop("client_encoding", None)
-        known = {option.keyword.decode(): option.envvar for option in pq.Conninfo.get_defaults()}
-        named = {}
-        for key, value in values.items():
-            variable = known.get(key)
-            if variable:
-                named[variable.decode()] = value
-            elif key in SECRETS:
-                raise WrongConfiguration(f"{key} cannot be handed to pg_dump", "use a service file or ~/.pgpass")
+        variables = _variables()
+        for key in SECRETS:
+            if key in values and key not in variables:
+                raise WrongConfiguration(
+                    f"{key} cannot be handed to pg_dump", "write it into a service file, and name that: service=NAME"
+                )
+        named = {variables[key]: value for key, value in values.items() if key in variables}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("DWEBBACKUP_")}
-        return inherited | named | {"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"}
+        patience = {"PGCONNECT_TIMEOUT": str(PATIENCE)}
+        return patience | inherited | named | {"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"}
 
-    def conninfo(self, database: str) -> str:
-        """`key=value` words for `-d` of a client, with what has no variable and is no secret."""
-        known = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
+    def conninfo(self, connection: Connection, database: str | None = None) -> str:
+        """`key=value` words for `-d` of a client, without secrets: where *connection* is, and what has no variable.
+
+        The place stands here and not in the environment alone, because there a service file outranks it.
+        """
+        variables = _variables()
         rest = {
             key: value
             for key, value in self.parameters.items()
-            if key not in known and key not in SECRETS and key != "client_encoding"
+            if key not in variables and key not in SECRETS and key != "client_encoding"
         }
-        return make_conninfo(**{**rest, "dbname": database})
+        return make_conninfo(**(KEEPALIVES | rest | _reached(connection) | ({"dbname": database} if database else {})))
+
+
+def start_up_options(connection: Connection) -> dict[str, str]:
+    """What pg_restore's environment needs besides, so that its sessions have the settings that ours have.
+
+    Start-up options: poolers refuse them, so behind one it has none.
+    """
+    if pooler.is_proxied(connection):
+        return {}
+    values = settings(connection.info.server_version)
+    ours = " ".join(f"-c {key}={values[key]}" for key in RESTORING if key in values)
+    return {"PGOPTIONS": f"{connection.info.get_parameters().get('options', '')} {ours}".strip()}
+
+
+def _variables() -> dict[str, str]:
+    """The environment variables of libpq by the words for the same thing."""
+    return {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
+
+
+def _reached(connection: Connection) -> dict[str, str]:
+    """The one server, of those that were to be tried, or that a name may stand for; and as whom, in which database."""
+    info = connection.info
+    return {
+        "host": info.host,
+        "hostaddr": info.hostaddr,
+        "port": str(info.port),
+        "target_session_attrs": "any",
+        "user": info.user,
+        "dbname": info.dbname,
+    }
+
+
+def is_on_this_machine(connection: Connection) -> bool:
+    """Whether the server runs on the cores that we run on, as far as its address tells."""
+    return connection.info.host.startswith("/") or connection.info.hostaddr in ("127.0.0.1", "::1")
 
 
 def settings(version: int) -> dict[str, str]:
     """`SESSION` for a server of this version (as `server_version` numbers it)."""
-    return SESSION | (SINCE_17 if version >= 170000 else {})
+    return SESSION | (SINCE_14 if version >= 140000 else {}) | (SINCE_17 if version >= 170000 else {})
 
 
 def _session_sql(version: int) -> str:
-    """One query that sets them for the whole session."""
+    """One query that sets them for the whole session; a short `statement_timeout` must not end that query."""
     calls = (
         f"pg_catalog.set_config({literal(key)}, {literal(value)}, false)" for key, value in settings(version).items()
     )
-    return f"SELECT {', '.join(calls)}"
+    return f"SET statement_timeout = 0; SELECT {', '.join(calls)}"
 
 
 def settings_sql(version: int, changes: Mapping[str, str] = {}) -> str:
@@ -167,7 +228,7 @@ def refused(doing: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise DatabaseRefused(f"the database refused ({doing}): {_message(error)}", _hint(error)) from error
+        raise refusals.answer(error, doing) from error
 
 
 def identifier(*names: str) -> str:
@@ -184,27 +245,3 @@ def literal(text: str) -> str:
 def major(version: int) -> int:
     """18 of 180001."""
     return version // 10000
-
-
-def _message(error: psycopg.Error) -> str:
-    primary = error.diag.message_primary or str(error).strip()
-    return f"{primary} ({error.sqlstate})" if error.sqlstate else primary
-
-
-_HINTS: dict[str, LiteralString] = {
-    "28": "check the user and the password",
-    "3D": "the database does not exist; check its name",
-    "42501": "the role lacks a right: docs/postgres.md lists the GRANTs a backup needs",
-    "53": "the server is out of resources; try again later, or with --jobs 1",
-    "55P03": "a lock was held too long by another session; try again later",
-    "57P": "the server is shutting down or was restarted; run it again",
-    "08": "the connection was lost; run it again",
-}
-
-
-def _hint(error: psycopg.Error) -> str:
-    state = error.sqlstate or ""
-    for prefix, hint in _HINTS.items():
-        if state.startswith(prefix):
-            return hint
-    return error.diag.message_hint or "is the server running, and the address right?" if not state else ""

@@ -13,6 +13,7 @@ import subprocess
 
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.sources.postgres.connection import settings_sql
+from dwebbackup.sources.postgres.refusals import of_program
 from dwebbackup.sources.process import Child, Children, unhurried
 
 _MARKER = re.compile(rb"\n(\\\. (\d+)\n)\Z")
@@ -39,7 +40,7 @@ class Psql:
         first: str = "",
     ) -> None:
         """*first*: statements to run before anything else, each with its semicolon."""
-        flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]
+        flags = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"]
         self._child = children.add(Child(unhurried([*command, *flags]), environment, stdin=subprocess.PIPE))
         self._child.program = "psql"  # which may have begun as stdbuf
         assert self._child.process.stdin and self._child.process.stdout  # noqa: PT018  # both are pipes
@@ -85,14 +86,14 @@ class Psql:
 
     def fail(self, label: str) -> None:
         """It ended while there was more to come."""
-        self._child.finish(DatabaseRefused, f"while reading {label}")
+        self._child.finish(of_program, f"while reading {label}")
         raise DatabaseRefused(f"psql ended while reading {label}")
 
     def close(self) -> None:
         """Let it end. Raises `DatabaseRefused` unless it does so with exit status 0."""
         assert self._child.process.stdin
         self._child.process.stdin.close()
-        self._child.finish(DatabaseRefused, "at the end of its snapshot")
+        self._child.finish(of_program, "at the end of its snapshot")
 
     def end(self) -> None:
         """Kill it."""

@@ -9,27 +9,18 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
-
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused
-from dwebbackup.sources.postgres import census
-from dwebbackup.sources.postgres.connection import Connection, execute, identifier, settings_sql
+from dwebbackup.sources.postgres import census, room
+from dwebbackup.sources.postgres.connection import Connection, execute, identifier
 from dwebbackup.sources.postgres.psql import LOCK_TIMEOUT, Psql
+from dwebbackup.sources.postgres.refusals import GONE, LOCKED, NO_ROOM, ServerRefused
 from dwebbackup.sources.process import Child
 
 ROUNDS = 10
 
 AT_ONCE = 500
 """Tables a LOCK statement names."""
-
-_PASSING = (
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedObject,
-    psycopg.errors.InvalidSchemaName,
-)
 
 StartReader = Callable[[str, str], Psql]
 """Starts a psql, given the snapshot's name and statements to run first."""
@@ -44,6 +35,9 @@ class Snapshot:
 
     name: str
     taken: float
+    """Seconds since 1970."""
+    opened: float
+    """The same moment, by the monotonic clock."""
     readers: tuple[Psql, ...]
     schema: Child
 
@@ -84,15 +78,18 @@ def _try(connection: Connection, start: StartReader, start_schema: StartSchema, 
     try:
         for statement in statements:
             execute(connection, statement)
-    except DatabaseRefused as error:
-        if isinstance(error.__cause__, _PASSING):
+    except ServerRefused as error:
+        if error.sqlstate in LOCKED | GONE:
             raise _Again(str(error.__cause__).strip().partition("\n")[0]) from error
-        raise _with_room(error, len(wanted)) from error
+        if error.sqlstate == NO_ROOM:
+            execute(connection, "ROLLBACK")
+            raise room.too_small(connection, len(wanted)) from error
+        raise
     name = str(execute(connection, "SELECT pg_catalog.pg_export_snapshot()")[0][0])
-    taken = clock.now()
+    taken, opened = clock.now(), clock.monotonic()
     if census.lockable(connection) != wanted:
         raise _Again("tables were made, dropped or renamed meanwhile")
-    enough = _locks(connection) > (readers + 2) * len(wanted)
+    enough = room.locks(connection) > (readers + 2) * len(wanted)
     first = "".join(f"{statement};\n" for statement in statements) if enough else ""
     schema = start_schema(name)
     joined: tuple[Psql, ...] = ()
@@ -104,13 +101,11 @@ def _try(connection: Connection, start: StartReader, start_schema: StartSchema, 
         for psql in joined:
             psql.end()
         raise
-    return Snapshot(name, taken, joined, schema)
+    return Snapshot(name, taken, opened, joined, schema)
 
 
 def _begin(connection: Connection, mode: str) -> None:
-    execute(connection, f"BEGIN {mode}")
-    for statement in settings_sql(connection.info.server_version, {"lock_timeout": f"{LOCK_TIMEOUT}s"}).splitlines():
-        execute(connection, statement)
+    execute(connection, f"BEGIN {mode}; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
 
 
 def _join(start: StartReader, name: str, first: str, readers: int) -> tuple[Psql, ...]:
@@ -121,7 +116,7 @@ def _join(start: StartReader, name: str, first: str, readers: int) -> tuple[Psql
     except DatabaseRefused as error:
         for psql in started:
             psql.end()
-        if "lock timeout" in str(error):
+        if isinstance(error, ServerRefused) and error.sqlstate in LOCKED:
             raise _Again("another session came in between with a strong lock") from error
         raise
     return tuple(started)
@@ -144,7 +139,10 @@ def _let_lock(connection: Connection, schema: Child, snapshot: str, tables: Sequ
         pause = min(2 * pause, 0.5)
         if execute(connection, query, (schema_session(snapshot), list(tables)))[0][0] == len(tables):
             return
+    # It tells no SQLSTATE, and the server's words may be in any language; its own are English.
     if not _waiting(output) and schema.process.wait() and "LOCK TABLE" in schema.errors():
+        if room.says_too_small(schema.errors()):
+            raise room.too_small(connection, len(tables))
         raise _Again("another session came in between with a strong lock")
 
 
@@ -163,20 +161,3 @@ def lock_statements(tables: Sequence[tuple[int, str, str]]) -> list[str]:
         names = ", ".join(f"ONLY {identifier(schema, name)}" for _, schema, name in batch)
         statements.append(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
     return statements
-
-
-def _locks(connection: Connection) -> int:
-    """For how many locks the server has room, at least."""
-    query = """SELECT current_setting('max_locks_per_transaction')::int * (current_setting('max_connections')::int
-        + current_setting('max_prepared_transactions')::int)"""
-    return int(execute(connection, query)[0][0])
-
-
-def _with_room(error: DatabaseRefused, tables: int) -> DatabaseRefused:
-    """Where the lock table was full, say which setting is needed."""
-    if not isinstance(error.__cause__, psycopg.errors.OutOfMemory):
-        return error
-    return DatabaseRefused(
-        f"the server has no room for locks on {tables} tables: {error}",
-        f"set max_locks_per_transaction to {max(64, tables * 2 // 100 + 64)} or more and restart the server",
-    )
