@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import queue
 import secrets
 import sys
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import dwebbackup
 from dwebbackup import age, chunking, clock, compression, records
 from dwebbackup.catalog import HEAD, Backup, Catalog, Newest
-from dwebbackup.checkpoint import Checkpoints
+from dwebbackup.checkpoint import Checkpoints, Renewals
+from dwebbackup.documents import encode
 from dwebbackup.errors import BackupFailed, Damaged, ObjectMissing, StoreUnreachable
 from dwebbackup.indexing import MOST, drop_unused, merge, put_index, runs_of
 from dwebbackup.keys import WriterKey
@@ -31,12 +30,13 @@ from dwebbackup.manifest import (
     StoreNote,
     StreamRecord,
     Streams,
-    encode,
     index_path,
 )
 from dwebbackup.manifest import Newest as NewestOf
-from dwebbackup.ports import Dump, Progress, Quiet, Source, Store
+from dwebbackup.ports import Progress, Quiet, Source, Store
+from dwebbackup.reading import read_all
 from dwebbackup.records import Access, Signer
+from dwebbackup.report.wording import duration
 from dwebbackup.reuse import Conditions, Reusable, reusable
 from dwebbackup.storing import INDEX_ROWS, StoredStream, Storing, Worker
 
@@ -56,6 +56,8 @@ class Options:
     """Extra age recipients, who will be able to read every row."""
     next_by: str = ""
     """By when the schedule promises the next backup."""
+    max_snapshot: float | None = None
+    """Seconds for which a source's snapshot may be open; None: as long as it takes."""
     progress: Progress = field(default_factory=Quiet)
 
 
@@ -85,7 +87,7 @@ def back_up(sources: Sequence[Source], store: Store, key: WriterKey, options: Op
 
     Raises `DatabaseRefused`, `StoreUnreachable`, `BackupFailed`, `Damaged`; what was restorable before still is, and
     what was stored is found again by the next run. There is no manifest then, unless its own put was what failed
-    without an answer: such a backup is whole.
+    without an answer, or what comes after it did, which a note on the error says: such a backup is whole.
     """
     return _Run(store, key, options).run(sources)
 
@@ -104,6 +106,7 @@ class _Run:
         self._access = Access((key.catalog_identity,), key.verify_key)
         self._catalog = Catalog(store, key.id, key.number, self._access)
         self._checkpoints = Checkpoints(store, key.id, self._id, self._signer)
+        self._complete: ManifestRef | None = None  # from when on its manifest is stored
 
     def run(self, sources: Sequence[Source]) -> Done:
         self._checkpoints.put()
@@ -130,9 +133,12 @@ class _Run:
             storing.uploader.close()
             storing.write_index()
             return self._publish(taken, storing, reuse, newest)
-        except BaseException:
+        except BaseException as error:
             storing.stop.set()
-            self._leave_behind(storing, reuse)
+            if self._complete:
+                self._end_complete(self._complete, error)
+            else:
+                self._leave_behind(storing, reuse)
             raise
 
     def _last_of(self, sources: Sequence[Source], newest: Newest) -> list[Backup]:
@@ -160,55 +166,37 @@ class _Run:
         return reusable(self._catalog, refs, Conditions(others.now, recipients))
 
     def _take(self, source: Source, storing: Storing, reuse: Reusable, before: Sequence[Backup]) -> Taken:
-        with source.dump() as dump:
-            size = sum(spec.estimate for spec in dump.specs)
-            self._options.progress.begin(f"backing up {source.name}", size)
-            average = chunking.average_for(size, _average_before(source, before, self._catalog))
-            streams = self._read_all(dump, storing, reuse, average)
-            facts = dump.finish()
+        workers = [Worker(storing) for _ in range(self._options.jobs)]
+        average_before = _average_before(source, before, self._catalog)
+        with Renewals(self._checkpoints, lambda: self._checkpoint(storing, reuse)) as renewals:
+            with source.dump() as dump:
+                opened = clock.monotonic()
+
+                def meanwhile() -> None:
+                    self._require_time(opened)
+                    renewals.renew_if_due()
+
+                size = sum(spec.estimate for spec in dump.specs)
+                self._options.progress.begin(f"backing up {source.name}", size)
+                average = chunking.average_for(size, average_before)
+                advance = self._options.progress.advance
+                streams = read_all(dump, workers, storing.stop, average, advance, meanwhile)
+                facts = dump.finish()
+            # Nobody's locks and no snapshot wait for the store any more.
+            for worker in workers:
+                worker.close()
         self._options.progress.end()
         return Taken(facts, streams)
 
-    def _read_all(self, dump: Dump, storing: Storing, reuse: Reusable, average: int) -> tuple[StoredStream, ...]:
-        """Every stream, by as many workers as jobs. The first failure stops all of them."""
-        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in range(len(dump.specs)):
-            todo.put(number)
-        stored: dict[int, StoredStream] = {}
-
-        def work() -> None:
-            worker = Worker(storing)
-            with dump.reader() as reader:
-                while not storing.stop.is_set():
-                    try:
-                        number = todo.get_nowait()
-                    except queue.Empty:
-                        break
-                    spec = dump.specs[number]
-                    stored[number] = worker.store(spec, reader.open(spec), average, self._options.progress.advance)
-            worker.close()
-
-        with ThreadPoolExecutor(self._options.jobs, "stream") as pool:
-            futures = {pool.submit(work) for _ in range(self._options.jobs)}
-            try:
-                self._wait(futures, storing, reuse)
-            except BaseException:
-                storing.stop.set()
-                dump.abort()
-                raise
-        return tuple(stored[number] for number in range(len(dump.specs)))
-
-    def _wait(self, futures: set[Future[None]], storing: Storing, reuse: Reusable) -> None:
-        """Until all are done, renewing the checkpoint meanwhile. Raises the first failure."""
-        pending = futures
-        while pending:
-            done, pending = wait(pending, timeout=1, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            if self._checkpoints.due:
-                # A store that is away for a while stops nothing: `require_fresh` has the last word.
-                with contextlib.suppress(StoreUnreachable):
-                    self._checkpoint(storing, reuse)
+    def _require_time(self, opened: float) -> None:
+        """Raises `BackupFailed` once the snapshot is open for too long: it keeps the database from clearing away."""
+        limit = self._options.max_snapshot
+        if limit and clock.monotonic() - opened > limit:
+            raise BackupFailed(
+                f"the snapshot was open for longer than {duration(limit)}, the most that --max-snapshot allows",
+                "allow more, give more --jobs or a faster store, or back up a standby; what is stored already is not "
+                "stored again by the next run",
+            )
 
     def _checkpoint(self, storing: Storing, reuse: Reusable) -> None:
         storing.write_index()
@@ -227,6 +215,16 @@ class _Run:
         except Exception as error:  # noqa: BLE001  # the run's own failure is being raised; this one is its shadow
             sys.exception().add_note(f"nor could a checkpoint be written: {error}")  # type: ignore[union-attr]
 
+    def _end_complete(self, ref: ManifestRef, failure: BaseException) -> None:
+        """What failed came after the manifest: the user must know what there is, and no prune has to wait for this."""
+        failure.add_note(f"backup {ref.id} is complete and can be restored; what failed came after it")
+        try:
+            doubts = self._checkpoints.clear()
+        except Exception as error:  # noqa: BLE001  # the shadow of the failure that is being raised
+            doubts = (str(error),)
+        for doubt in doubts:
+            failure.add_note(doubt)
+
     def _publish(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Done:
         """Everything is acknowledged: manifest, then head, then the checkpoints are dropped."""
         manifest = self._manifest(taken, storing, reuse, newest)
@@ -234,6 +232,7 @@ class _Run:
         sealed = records.seal(manifest, self._signer)
         ref = ManifestRef(manifest.sequence, records.digest(sealed))
         links = self._store.put(f"manifests/{ref.name}", sealed)
+        self._complete = ref
         pointer = ObjectRef(ref.sha256, len(sealed), links)
         head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
@@ -324,6 +323,7 @@ def _record(stream: StoredStream, runs: Runs) -> StreamRecord:
         len(stream.numbers),
         stream.average,
         runs,
+        spec.part,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 from dwebbackup import clock, records
-from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, StoreUnreachable, ToolMissing
+from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, ObjectMissing, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Checkpoint, ObjectRef
 from dwebbackup.ports import Store, Stored
 from dwebbackup.records import Access, Signer
@@ -37,26 +40,47 @@ class Checkpoints:
         self._started = clock.iso(clock.now())
         self._count = 0
         self._names: list[str] = []
-        self._renewed = clock.monotonic()
+        self._shown = ""
+        self._renewed = self._stored = clock.monotonic()
+        self._lapsed = False
 
     @property
     def due(self) -> bool:
-        return clock.monotonic() - self._renewed > RENEWED_EVERY
+        """Counted from the end of the last put: two that come and go within a moment, after a slow one, might both
+        be missing from a listing.
+        """
+        return clock.monotonic() - self._stored > RENEWED_EVERY
 
     def put(self, indexes: Sequence[ObjectRef] = ()) -> None:
-        """Say that the run is under way and has stored these indexes' packs; the ones before are dropped."""
+        """Say that the run is under way and has stored these indexes' packs.
+
+        All before but the last are dropped: a listing that is being made while one takes the other's place would
+        show neither. Raises `BackupFailed` as `require_fresh` does: what may be gone must not be told of to others.
+        """
+        self.require_fresh()
+        began = clock.monotonic()
         number = self._count
         self._count += 1
         record = Checkpoint(self._writer, self._run, number, self._started, clock.iso(clock.now()), tuple(indexes))
         name = f"checkpoints/{self._run}-{number}.age"
         self._names.append(name)  # first: a put that raises may have happened
         self._store.put(name, records.seal(record, self._signer))
-        self._renewed = clock.monotonic()
-        self._drop(self._names[:-1])
+        self._lapsed = self._lapsed or self._stale
+        self._renewed = began  # not now: who stored it may have been slow to say so
+        self._stored = clock.monotonic()
+        self._drop([each for each in self._names if each not in (self._shown, name)])
+        self._shown = name
+
+    @property
+    def _stale(self) -> bool:
+        return clock.monotonic() - self._renewed > GRACE / 2
 
     def require_fresh(self) -> None:
-        """Raises `BackupFailed` when no checkpoint was renewed for so long that a prune may have begun."""
-        if clock.monotonic() - self._renewed > GRACE / 2:
+        """Raises `BackupFailed` when there ever was a time so long without a checkpoint that a prune may have begun.
+
+        One that came after it is of no use: what this run counts on may be gone.
+        """
+        if self._lapsed or self._stale:
             raise BackupFailed(
                 "no checkpoint could be written for 36 hours, so packs of this run may have been pruned",
                 "run the backup again; what is still there will not be uploaded twice",
@@ -85,7 +109,11 @@ class Checkpoints:
 
         One that cannot be opened is no reason to stop: what it names is merely stored again.
         """
-        now = self._store.head(self._names[-1]).modified
+        try:
+            now = self._store.head(self._names[-1]).modified
+        except ObjectMissing:
+            self.require_fresh()  # after days of sleep, a prune has cleared it away
+            raise
         newest: dict[str, Checkpoint] = {}
         for stored in self._store.list("checkpoints/"):
             if stored.name not in self._names and now - stored.modified < GRACE:
@@ -100,3 +128,41 @@ class Checkpoints:
         except (Damaged, KeyForbids, ToolMissing):
             return None
         return checkpoint if checkpoint.writer == self._writer else None
+
+
+class Renewals:
+    """Renews a run's checkpoint in a thread of its own, so that a slow store holds up nothing else.
+
+    A store that is away for a while stops nothing: `require_fresh` has the last word.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, renew: Callable[[], None]) -> None:
+        self._checkpoints = checkpoints
+        self._renew = renew
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for one that is under way. Raises what it failed with, where nothing else did."""
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self._raise_failure()
+
+    def renew_if_due(self) -> None:
+        """Begin to, unless the last one is still under way. Raises what that failed with."""
+        if self._running is None or self._running.done():
+            self._raise_failure()
+            self._running = self._pool.submit(self._renew) if self._checkpoints.due else None
+
+    def _raise_failure(self) -> None:
+        if self._running is not None:
+            with contextlib.suppress(StoreUnreachable):
+                self._running.result()
+
+
+def under_way(store: Store, now: float) -> list[Stored]:
+    """The checkpoints of *store*, whosever, that are fresh at its time *now*: what they may name must stay."""
+    return [stored for stored in store.list("checkpoints/") if now - stored.modified < GRACE]

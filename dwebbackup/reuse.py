@@ -79,7 +79,7 @@ def _load(known: KnownChunks, pack: PackEntry) -> _Loaded:
 def _trust(
     known: KnownChunks, packs: Mapping[str, Sequence[_Loaded]], listing: Iterable[Stored], conditions: Conditions
 ) -> None:
-    """Of all that the store lists, which may be the packs of years, nothing is kept."""
+    """Of all that the store lists, which may be the packs of years, nothing is kept here."""
     for stored in listing:
         for pack in packs.get(stored.name, ()):
             if conditions.allow(pack, stored):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from dwebbackup.config.layers import Layer, Variables, YamlFile, closest
+from dwebbackup.config.durations import seconds
+from dwebbackup.config.layers import Layer, Noting, Variables, YamlFile, as_variable, closest
+from dwebbackup.config.rates import bytes_a_second
 from dwebbackup.config.urls import (
     SourceConfig,
     StoreConfig,
@@ -17,12 +20,14 @@ from dwebbackup.config.urls import (
     require_encoded,
     with_usual,
 )
+from dwebbackup.cores import usual_jobs
 from dwebbackup.errors import WrongConfiguration
 
-__all__ = ["Config", "Given", "SourceConfig", "StoreConfig", "StoreSecrets", "load"]
+__all__ = ["Config", "Given", "SourceConfig", "StoreConfig", "StoreSecrets", "load", "survey"]
 
-JOBS = 2
-"""Streams read or written at once, unless configured."""
+S = TypeVar("S")
+T = TypeVar("T")
+
 MOST_JOBS = 64
 
 
@@ -36,6 +41,8 @@ class Given:
     key_file: str = ""
     target: str = field(default="", repr=False)
     jobs: int | None = None
+    max_snapshot: str = ""
+    rate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,12 @@ class Config:
     stores: tuple[StoreConfig, ...] = ()
     key: str = field(default="", repr=False)
     target: str = field(default="", repr=False)
-    jobs: int = JOBS
+    jobs: int = field(default_factory=usual_jobs)
+    """Streams read or written at once."""
+    max_snapshot: int | None = None
+    """Seconds for which a backup may hold its snapshot open."""
+    rate: int | None = None
+    """Bytes a second that a backup may put."""
     recipients: tuple[str, ...] = ()
     postgres_bin: str = ""
     warnings: tuple[str, ...] = ()
@@ -58,38 +70,62 @@ def load(given: Given | None = None, environment: Mapping[str, str] | None = Non
 
     Raises `WrongConfiguration`, which never shows a value that may be a secret.
     """
+    config, faults = survey(given, environment, with_key=with_key)
+    if faults:
+        raise faults[0]
+    return config
+
+
+def survey(
+    given: Given | None = None, environment: Mapping[str, str] | None = None, *, with_key: bool = True
+) -> tuple[Config, tuple[WrongConfiguration, ...]]:
+    """The same with every fault told instead of raised; what is faulty counts as not given."""
     given = given or Given()
     environment = os.environ if environment is None else environment
     warnings: list[str] = []
-    file = YamlFile.find(given.config, warnings)
+    faults: list[WrongConfiguration] = []
+    file = YamlFile.find(given.config, environment, warnings, faults)
     variables = Variables(environment, warnings)
-    layers = (_options(given, warnings), variables, file)
-    return Config(
-        sources=_chosen(given, _sources(layers, file)),
-        stores=_stores(layers, file, environment, variables),
-        key=_first(layers, "KEY") if with_key else "",
-        target=_target(layers),
-        jobs=_jobs(layers),
-        recipients=tuple(_first(layers, "RECIPIENTS").split()),
-        postgres_bin=_first(layers, "POSTGRES_BIN"),
+    faults.extend(variables.unknown())
+    layers = (_options(given, warnings, faults), variables, file)
+
+    def read(setting: Callable[[], T], otherwise: T) -> T:
+        with Noting(faults):
+            return setting()
+        return otherwise
+
+    config = Config(
+        sources=_chosen(given, layers, file, faults),
+        stores=_stores(layers, file, environment, variables, faults),
+        key=read(lambda: _first(layers, "KEY"), "") if with_key else "",
+        target=read(lambda: _target(layers), ""),
+        jobs=read(lambda: _jobs(layers), 1),
+        max_snapshot=read(lambda: _max_snapshot(layers), None),
+        rate=read(lambda: _rate(layers), None),
+        recipients=read(lambda: tuple(_first(layers, "RECIPIENTS").split()), ()),
+        postgres_bin=read(lambda: _first(layers, "POSTGRES_BIN"), ""),
         warnings=tuple(warnings),
     )
+    return config, tuple(faults)
 
 
-def _options(given: Given, warnings: list[str]) -> Layer:
+def _options(given: Given, warnings: list[str], faults: list[WrongConfiguration]) -> Layer:
     urls = [source for source in given.sources if "://" in source]
     for option, url in [
         *(("--source", url) for url in given.sources),
         *(("--store", url) for url in given.stores),
         ("--to", given.target),
     ]:
-        refuse_password(option, url)
+        with Noting(faults):
+            refuse_password(option, url)
     values = {
         "SOURCE": " ".join(urls),
         "STORE": " ".join(given.stores),
         "KEY_FILE": given.key_file,
         "TARGET": given.target,
         "JOBS": "" if given.jobs is None else str(given.jobs),
+        "MAX_SNAPSHOT": given.max_snapshot,
+        "RATE": given.rate,
     }
     return Layer(values, lambda name: f"--{name.lower().replace('_', '-')}", warnings)
 
@@ -98,40 +134,72 @@ def _first(layers: Sequence[Layer], name: str) -> str:
     return next(filter(None, (layer.text(name) for layer in layers)), "")
 
 
-def _sources(layers: Sequence[Layer], file: YamlFile) -> tuple[SourceConfig, ...]:
-    if text := _first(layers, "SOURCE"):
-        sources = [parse_source(url) for url in text.split()]
-    else:
-        sources = [parse_source(url, name) for name, url in file.entries("sources")]
+def _said(
+    layers: Sequence[Layer], file: YamlFile, what: str, faults: list[WrongConfiguration]
+) -> Iterable[tuple[str, str]]:
+    """Names (may be empty) and URLs of all sources, or of all stores."""
+    with Noting(faults):
+        text = _first(layers, what.upper())
+        return [("", url) for url in text.split()] if text else file.entries(f"{what}s")
+    return ()
+
+
+def _each(read: Callable[[S], T], items: Iterable[S], faults: list[WrongConfiguration]) -> Iterator[T]:
+    """What is faulty is left out."""
+    for item in items:
+        with Noting(faults):
+            yield read(item)
+
+
+def _sources(layers: Sequence[Layer], file: YamlFile, faults: list[WrongConfiguration]) -> tuple[SourceConfig, ...]:
+    said = _said(layers, file, "source", faults)
+    sources = tuple(_each(lambda entry: parse_source(entry[1], entry[0]), said, faults))
     if len({source.name for source in sources}) < len(sources):
-        raise WrongConfiguration(
-            "two sources have the same name", "give them names: postgresql://HOST/DATABASE?name=NAME"
+        faults.append(
+            WrongConfiguration(
+                "two sources have the same name", "give them names: postgresql://HOST/DATABASE?name=NAME"
+            )
         )
-    return tuple(sources)
+    return sources
 
 
-def _chosen(given: Given, sources: Sequence[SourceConfig]) -> tuple[SourceConfig, ...]:
-    """Those that `--source` names, if it names any."""
-    by_name = {source.name: source for source in sources}
+def _chosen(
+    given: Given, layers: Sequence[Layer], file: YamlFile, faults: list[WrongConfiguration]
+) -> tuple[SourceConfig, ...]:
+    """Those that `--source` brings as URLs and those that it names; all that are configured, if it says nothing."""
     wanted = dict.fromkeys(source for source in given.sources if "://" not in source)
-    for name in wanted:
-        if name not in by_name:
-            raise WrongConfiguration(f"there is no source {name!r}", closest(name, list(by_name)))
-    return tuple(by_name[name] for name in wanted) or tuple(sources)
+    sources = _sources(layers, file, faults)
+    if not wanted:
+        return sources
+    brought = sources if len(wanted) < len(set(given.sources)) else ()
+    configured = _sources(layers[1:], file, faults) if brought else sources
+    by_name = {source.name: source for source in (*configured, *brought)}
+    faults += [
+        WrongConfiguration(f"there is no source {name!r}", closest(name, list(by_name)))
+        for name in wanted
+        if name not in by_name
+    ]
+    chosen = dict.fromkeys((*(source.name for source in brought), *wanted))
+    return tuple(by_name[name] for name in chosen if name in by_name) or sources
 
 
 def _stores(
-    layers: Sequence[Layer], file: YamlFile, environment: Mapping[str, str], variables: Variables
+    layers: Sequence[Layer],
+    file: YamlFile,
+    environment: Mapping[str, str],
+    variables: Variables,
+    faults: list[WrongConfiguration],
 ) -> tuple[StoreConfig, ...]:
-    if text := _first(layers, "STORE"):
-        stores = [parse_store(url) for url in text.split()]
-    else:
-        stores = [parse_store(url, name) for name, url in file.entries("stores")]
+    said = _said(layers, file, "store", faults)
+    stores = list(_each(lambda entry: with_usual(parse_store(entry[1], entry[0]), environment), said, faults))
     names = [store.called for store in stores]
     if len(set(names)) < len(names):
-        raise WrongConfiguration("two stores have the same name", "give them names: …?name=NAME")
+        faults.append(WrongConfiguration("two stores have the same name", "give them names: …?name=NAME"))
+    elif len(set(map(as_variable, names))) < len(names):
+        fault = f"the stores {' and '.join(sorted(names))} would share the variables of their access keys"
+        faults.append(WrongConfiguration(fault, "give them names that differ in more than - and _"))
     variables.warn_of_others(names)
-    return tuple(_with_secrets(with_usual(store, environment), variables) for store in stores)
+    return tuple(_each(lambda store: _with_secrets(store, variables), stores, faults))
 
 
 def _with_secrets(store: StoreConfig, variables: Variables) -> StoreConfig:
@@ -152,4 +220,26 @@ def _jobs(layers: Sequence[Layer]) -> int:
             if not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
                 raise WrongConfiguration(f"{layer.call('JOBS')} is not a number from 1 to {MOST_JOBS}")
             return int(text)
-    return JOBS
+    return usual_jobs()
+
+
+def _max_snapshot(layers: Sequence[Layer]) -> int | None:
+    for layer in layers:
+        if text := layer.text("MAX_SNAPSHOT"):
+            if not (limit := seconds(text)):
+                raise WrongConfiguration(
+                    f"{layer.call('MAX_SNAPSHOT')} is not a length of time", "write 90s, 30m, 2h or 1h30m"
+                )
+            return limit
+    return None
+
+
+def _rate(layers: Sequence[Layer]) -> int | None:
+    for layer in layers:
+        if text := layer.text("RATE"):
+            if not (rate := bytes_a_second(text)):
+                raise WrongConfiguration(
+                    f"{layer.call('RATE')} is not a number of bytes a second, from 1K", "write 800K or 5M"
+                )
+            return rate
+    return None

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Self
 
-import yaml
-
 from dwebbackup.errors import WrongConfiguration
 
 PREFIX = "DWEBBACKUP_"
@@ -21,7 +19,9 @@ MEANINGS = {
     "STORE": "where backups are kept: file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=https://HOST",
     "KEY": "the 24 words, a writer key or a reader key",
     "TARGET": "the database that a restore fills, as with SOURCE",
-    "JOBS": "tables read or filled at once; 2 unless set",
+    "JOBS": "tables read or filled at once; unless set, one for each core that may be used, at most 4",
+    "MAX_SNAPSHOT": "how long a backup may hold its snapshot open: 30m, 2h; unless set, as long as it takes",
+    "RATE": "bytes a second that a backup may put, of all its uploads together: 800K, 5M; unless set, no limit",
     "RECIPIENTS": "more age recipients (age1…) who can read every backup, separated by spaces",
     "POSTGRES_BIN": "the folder of pg_dump, pg_restore and psql, where they are not found",
 }
@@ -37,10 +37,22 @@ STORE_SECRETS = {
 
 _OF_A_STORE = re.compile(rf"STORE_([A-Z0-9_]+)_(?:{'|'.join(STORE_SECRETS)})(?:_FILE)?")
 
-FILE_KEYS = ("sources", "stores", "key_file", "target", "target_file", "jobs", "recipients", "postgres_bin")
+FILE_KEYS = (
+    "sources",
+    "stores",
+    "key_file",
+    "target",
+    "target_file",
+    "jobs",
+    "max_snapshot",
+    "rate",
+    "recipients",
+    "postgres_bin",
+)
 LISTS = {"sources": ("name", "url", "url_file"), "stores": ("name", "url")}
-PLACES = ("dwebbackup.yaml", "~/.config/dwebbackup.yaml", "/etc/dwebbackup.yaml")
+PLACES = ("dwebbackup.yaml", "{XDG_CONFIG_HOME}/dwebbackup.yaml", "/etc/dwebbackup.yaml")
 """Where the YAML file is looked for; the first found is the one."""
+_CONFIG_HOME = "~/.config"
 
 LARGEST_FILE = 64 * 1024
 
@@ -67,78 +79,114 @@ class Variables(Layer):
     """The environment. An empty variable is one that was not given."""
 
     def __init__(self, environment: Mapping[str, str], warnings: list[str]) -> None:
-        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-        known = [PREFIX + name for name in NAMES]
-        for name in ours:
-            if name not in known and not _OF_A_STORE.fullmatch(name.removeprefix(PREFIX)):
-                raise WrongConfiguration(f"{name} is not a variable of dwebbackup", closest(name, known))
-        values = {name.removeprefix(PREFIX): value.strip() for name, value in ours.items()}
+        values = {
+            name.removeprefix(PREFIX): value.strip() for name, value in environment.items() if name.startswith(PREFIX)
+        }
         super().__init__(values, lambda name: PREFIX + name, warnings)
+
+    def unknown(self) -> Iterator[WrongConfiguration]:
+        """A fault for each that begins like ours, and is none."""
+        known = [PREFIX + name for name in NAMES]
+        for bare in self._values:
+            if bare not in NAMES and not _OF_A_STORE.fullmatch(bare):
+                name = PREFIX + bare
+                yield WrongConfiguration(f"{name} is not a variable of dwebbackup", closest(name, known))
 
     def store_secrets(self, store: str) -> tuple[str, str, str]:
         """Of the store of that name: key id, secret, token; each may be empty. Raises `WrongConfiguration`."""
-        key_id, secret, token = (self.text(f"STORE_{_as_variable(store)}_{name}") for name in STORE_SECRETS)
+        key_id, secret, token = (self.text(f"STORE_{as_variable(store)}_{name}") for name in STORE_SECRETS)
         if bool(key_id) != bool(secret) or (token and not key_id):
-            both = f"{PREFIX}STORE_{_as_variable(store)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY"
+            both = f"{PREFIX}STORE_{as_variable(store)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY"
             raise WrongConfiguration(f"store {store} has only a part of its access key", f"set both: {both}")
         return key_id, secret, token
 
     def warn_of_others(self, stores: Sequence[str]) -> None:
         """Secrets of a store that is not among those may be meant for one that is."""
-        known = list(map(_as_variable, stores))
+        known = list(map(as_variable, stores))
         for name, value in self._values.items():
             match = _OF_A_STORE.fullmatch(name)
             if value and match and match[1] not in known:
                 self._warnings.append(f"{PREFIX}{name} is for a store that is not configured")
 
 
-def _as_variable(store: str) -> str:
+def as_variable(store: str) -> str:
+    """The store's name as it stands in the names of its variables."""
     return store.upper().replace("-", "_")
 
 
 class YamlFile(Layer):
-    """The configuration file. Paths in it are relative to it."""
+    """The configuration file. Paths in it are relative to it. What is wrong with it is noted in *faults*."""
 
-    def __init__(self, path: str, document: Mapping[str, Any], warnings: list[str]) -> None:
+    def __init__(
+        self, path: str, document: Mapping[str, Any], warnings: list[str], faults: list[WrongConfiguration]
+    ) -> None:
         self._path = path
         self._document = document
+        self._faults = faults
         super().__init__(dict(self._scalars()), lambda name: f"{name.lower()} in {path}", warnings)
 
     @classmethod
-    def find(cls, wanted: str, warnings: list[str]) -> Self:
+    def find(
+        cls, wanted: str, environment: Mapping[str, str], warnings: list[str], faults: list[WrongConfiguration]
+    ) -> Self:
         """*wanted*, else the first of the usual places, else one without settings."""
-        for place in [wanted] if wanted else PLACES:
-            path = os.path.expanduser(place)
-            if wanted or os.path.exists(path):
-                return cls(path, _parse(path), warnings)
-        return cls("", {}, warnings)
+        home = environment.get("XDG_CONFIG_HOME", "")
+        # A relative one is not valid, says the XDG Base Directory Specification.
+        home = home if os.path.isabs(home) else _CONFIG_HOME
+        places = [wanted] if wanted else [place.replace("{XDG_CONFIG_HOME}", home) for place in PLACES]
+        path = next((path for path in map(os.path.expanduser, places) if wanted or os.path.exists(path)), "")
+        document: dict[str, Any] = {}
+        with Noting(faults):
+            document = _parse(path) if path else {}
+        faults.extend(_unknown(document, FILE_KEYS, path))
+        return cls(path, document, warnings, faults)
 
     def entries(self, key: str) -> Iterator[tuple[str, str]]:
         """Name (may be empty) and URL of everything in a list."""
         entries = self._document.get(key) or []
         where = f"{key} in {self._path}"
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise WrongConfiguration(f"{where} is not a list of `- url: …` entries")
+            self._faults.append(WrongConfiguration(f"{where} is not a list of `- url: …` entries"))
+            return
         for entry in entries:
-            _require_known(entry, LISTS[key], where)
-            file = self._beside(str(entry.get("url_file", "")))
-            values = {"URL": str(entry.get("url", "")), "URL_FILE": file}
-            url = Layer(values, lambda name: f"{name.lower()} of {where}", self._warnings).text("URL")
-            if not url:
-                raise WrongConfiguration(f"{where}: an entry has no url")
-            yield str(entry.get("name", "")), url
+            self._faults.extend(_unknown(entry, LISTS[key], where))
+            with Noting(self._faults):
+                yield str(entry.get("name", "")), self._url(entry, where)
+
+    def _url(self, entry: Mapping[str, Any], where: str) -> str:
+        values = {"URL": str(entry.get("url", "")), "URL_FILE": self._beside(str(entry.get("url_file", "")))}
+        url = Layer(values, lambda name: f"{name.lower()} of {where}", self._warnings).text("URL")
+        if not url:
+            raise WrongConfiguration(f"{where}: an entry has no url")
+        return url
 
     def _scalars(self) -> Iterator[tuple[str, str]]:
         for key, value in self._document.items():
             if key not in LISTS and value is not None:
                 parts = value if isinstance(value, list) else [value]
                 if not all(isinstance(part, str | int) for part in parts):
-                    raise WrongConfiguration(f"{key} in {self._path} is not a plain value")
+                    self._faults.append(WrongConfiguration(f"{key} in {self._path} is not a plain value"))
+                    continue
                 text = " ".join(map(str, parts))
-                yield key.upper(), self._beside(text) if key.endswith("_file") else text
+                yield str(key).upper(), self._beside(text) if str(key).endswith("_file") else text
 
     def _beside(self, name: str) -> str:
         return os.path.join(os.path.dirname(self._path), os.path.expanduser(name)) if name else ""
+
+
+class Noting:
+    """A block whose `WrongConfiguration` is noted rather than raised, so that all faults can be told at once."""
+
+    def __init__(self, faults: list[WrongConfiguration]) -> None:
+        self._faults = faults
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, WrongConfiguration):
+            self._faults.append(error)
+            return True
+        return False
 
 
 def closest(name: str, known: Sequence[str]) -> str:
@@ -148,6 +196,8 @@ def closest(name: str, known: Sequence[str]) -> str:
 
 
 def _parse(path: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415  # only where there is such a file
+
     try:
         document = yaml.safe_load(_read(path, "the configuration")[0])
     except yaml.YAMLError as error:
@@ -158,14 +208,13 @@ def _parse(path: str) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise WrongConfiguration(f"{path} does not hold `name: value` lines")
-    _require_known(document, FILE_KEYS, path)
     return document
 
 
-def _require_known(entries: Iterable[Any], known: Sequence[str], where: str) -> None:
+def _unknown(entries: Iterable[Any], known: Sequence[str], where: str) -> Iterator[WrongConfiguration]:
     for key in entries:
         if key not in known:
-            raise WrongConfiguration(f"{where}: there is no setting {key!r}", closest(str(key), known))
+            yield WrongConfiguration(f"{where}: there is no setting {key!r}", closest(str(key), known))
 
 
 def _read_secret(path: str, what: str, warnings: list[str]) -> str:

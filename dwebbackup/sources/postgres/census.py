@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from dwebbackup.manifest import Extension
+from dwebbackup.sources.postgres import collations, subscriptions
 from dwebbackup.sources.postgres.connection import Connection, execute, identifier, major
+from dwebbackup.sources.postgres.reserved import reserved
 
 _USER_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
@@ -25,54 +27,38 @@ LOCKABLE = f"""SELECT c.oid, n.nspname, c.relname
       AND (NOT {_RELATION_MEMBER} OR c.oid IN (SELECT oid FROM ({_CONFIGURATION}) AS configuration))
     ORDER BY c.oid"""  # noqa: S608  # parts of our own
 
-TABLES = f"""SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u', pg_catalog.pg_table_size(c.oid),
+_PAGES = """CASE WHEN m.amname = 'heap' THEN pg_catalog.pg_relation_size(c.oid)
+        / pg_catalog.current_setting('block_size')::bigint ELSE 0 END"""
+
+TABLES = f"""SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u', pg_catalog.pg_table_size(c.oid), {_PAGES},
       coalesce((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''), '{{}}'),
       {_RELATION_MEMBER}, configuration.condition
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam
     LEFT JOIN ({_CONFIGURATION}) AS configuration ON configuration.oid = c.oid
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_USER_SCHEMA}
       AND (configuration.oid IS NOT NULL OR NOT {_RELATION_MEMBER})
     ORDER BY c.oid"""  # noqa: S608
 
-SEQUENCES = f"""SELECT n.nspname, c.relname
+_SEQUENCES_OF_CONFIGURATION = f"""SELECT oid FROM ({_CONFIGURATION}) AS configuration
+    UNION SELECT d.objid FROM pg_catalog.pg_depend d
+    JOIN ({_CONFIGURATION}) AS configuration ON d.refobjid = configuration.oid
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+      AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0 AND pg_catalog.has_table_privilege(d.objid, 'SELECT')"""  # noqa: S608
+"""Those that the extension names, and those behind columns of tables that it names, which some extensions forget:
+new rows would collide with those that were restored. No extension gives rights on what it forgets."""
+
+SEQUENCES = f"""SELECT c.oid, n.nspname, c.relname
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {_USER_SCHEMA}
-      AND (NOT {_RELATION_MEMBER} OR c.oid IN (SELECT oid FROM ({_CONFIGURATION}) AS configuration))
+      AND (c.relpersistence <> 'u' OR NOT pg_catalog.pg_is_in_recovery())
+      AND (NOT {_RELATION_MEMBER} OR c.oid IN ({_SEQUENCES_OF_CONFIGURATION}))
     ORDER BY c.oid"""  # noqa: S608
 
 _THIS_DATABASE = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
 
 _IN_USER_SCHEMA = f"SELECT FROM pg_catalog.pg_namespace n WHERE n.oid = {{}} AND {_USER_SCHEMA}"
-
-OBJECTS = "\nUNION ALL\n".join(
-    f"SELECT {what} FROM pg_catalog.{catalog} x WHERE {condition} AND NOT {_MEMBER.format(catalog=catalog, alias='x')}"  # noqa: S608
-    for what, catalog, condition in (
-        (
-            "'relation ' || x.oid::regclass::text",
-            "pg_class",
-            (
-                "x.relpersistence <> 't' AND x.relkind NOT IN ('t', 'i', 'I')"
-                f" AND EXISTS ({_IN_USER_SCHEMA.format('x.relnamespace')})"
-            ),
-        ),
-        ("'function ' || x.proname", "pg_proc", f"EXISTS ({_IN_USER_SCHEMA.format('x.pronamespace')})"),
-        (
-            "'type ' || x.typname",
-            "pg_type",
-            f"x.typtype IN ('e', 'd', 'r') AND EXISTS ({_IN_USER_SCHEMA.format('x.typnamespace')})",
-        ),
-        (
-            "'schema ' || x.nspname",
-            "pg_namespace",
-            "x.nspname !~ '^pg_' AND x.nspname NOT IN ('information_schema', 'public')",
-        ),
-        ("'large object ' || x.oid", "pg_largeobject_metadata", "true"),
-        ("'publication ' || x.pubname", "pg_publication", "true"),
-        ("'event trigger ' || x.evtname", "pg_event_trigger", "true"),
-        ("'foreign server ' || x.srvname", "pg_foreign_server", "true"),
-    )
-)
 
 _OF_BOOTSTRAP = "\nUNION ALL\n".join(
     f"SELECT 1 FROM pg_catalog.{catalog} x WHERE x.{owner} = 10 AND {condition}"  # noqa: S608
@@ -99,7 +85,24 @@ _ROLES = f"""SELECT s.refobjid AS oid, s.deptype = 'o' AS owns FROM pg_catalog.p
     """  # noqa: S608
 """Everybody who owns or may use something in this database, by what PostgreSQL itself refuses to drop them for."""
 
-ROLES = f"SELECT oid, bool_or(owns) AS owns FROM ({_ROLES}) AS role GROUP BY oid"  # noqa: S608
+
+def _with_members(version: int) -> str:
+    """The query for these, for who may use something as their member, and for the groups of all of them.
+
+    Not by way of PostgreSQL's own roles, of memberships that only let one admit others, or to superusers: they need
+    no membership, and would be useless on the other side.
+    """
+    counts = "AND (a.inherit_option OR a.set_option)" if version >= 160000 else ""
+    theirs = f"{counts} JOIN pg_catalog.pg_roles r ON r.rolname !~ '^pg_'"
+    return f"""WITH RECURSIVE
+      users AS (SELECT role.oid, bool_or(role.owns) AS owns FROM ({_ROLES}) AS role
+        JOIN pg_catalog.pg_roles r ON r.oid = role.oid AND r.rolname !~ '^pg_' GROUP BY role.oid),
+      members AS (SELECT oid FROM users UNION SELECT a.member FROM members
+        JOIN pg_catalog.pg_auth_members a ON a.roleid = members.oid {theirs} AND r.oid = a.member AND NOT r.rolsuper),
+      everybody AS (SELECT oid FROM members UNION SELECT a.roleid FROM everybody
+        JOIN pg_catalog.pg_auth_members a ON a.member = everybody.oid {theirs} AND r.oid = a.roleid)
+    SELECT oid, coalesce(users.owns, false) AS owns, users.oid IS NOT NULL AS uses
+    FROM everybody LEFT JOIN users USING (oid)"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ class Table:
     name: str
     unlogged: bool
     size: int
+    """Bytes, with what is stored beside its pages."""
+    pages: int
+    """0 where rows have no places that one could ask for: in storage of an extension's own."""
     columns: tuple[str, ...]
     of_extension: bool
     condition: str
@@ -164,8 +170,8 @@ def lockable(connection: Connection) -> list[tuple[int, str, str]]:
 
 def tables(connection: Connection) -> list[Table]:
     return [
-        Table(oid, schema, name, unlogged, size, tuple(columns), member, condition or "")
-        for oid, schema, name, unlogged, size, columns, member, condition in execute(connection, TABLES)
+        Table(oid, schema, name, unlogged, size, pages, tuple(columns), member, condition or "")
+        for oid, schema, name, unlogged, size, pages, columns, member, condition in execute(connection, TABLES)
     ]
 
 
@@ -177,10 +183,10 @@ def sequences(connection: Connection) -> list[tuple[str, str, int, bool]]:
         batch = names[start : start + 200]
         query = "\nUNION ALL\n".join(
             f"SELECT {number}, last_value, is_called FROM {identifier(schema, name)}"  # noqa: S608  # quoted
-            for number, (schema, name) in enumerate(batch)
+            for number, (_, schema, name) in enumerate(batch)
         )
         rows = {number: (value, called) for number, value, called in execute(connection, query)}
-        values += [(schema, name, *rows[number]) for number, (schema, name) in enumerate(batch)]
+        values += [(schema, name, *rows[number]) for number, (_, schema, name) in enumerate(batch)]
     return values
 
 
@@ -196,7 +202,10 @@ def database(connection: Connection) -> Database:
             coalesce({locale}, ''), coalesce({rules}, ''), {collation}, pg_catalog.pg_is_in_recovery()
             FROM pg_catalog.pg_database d WHERE d.datname = current_database()""",  # noqa: S608
     )
-    return Database(*rows[0])
+    found = Database(*rows[0])
+    if version < 150000:  # which does not keep what it was made with
+        return replace(found, collation_version=collations.version(connection, found.provider, found.collate))
+    return found
 
 
 def extensions(connection: Connection) -> tuple[Extension, ...]:
@@ -206,20 +215,6 @@ def extensions(connection: Connection) -> tuple[Extension, ...]:
 
 def has_large_objects(connection: Connection) -> bool:
     return bool(execute(connection, "SELECT 1 FROM pg_catalog.pg_largeobject_metadata LIMIT 1"))
-
-
-def user_objects(connection: Connection, limit: int = 5) -> list[str]:
-    """What a restore would endanger, the first few: everything outside extensions and the system's schemas, and of
-    extensions' tables the rows that they say belong to a dump.
-    """
-    objects = [name for (name,) in execute(connection, f"{OBJECTS}\nLIMIT {int(limit)}")]
-    if objects:
-        return objects
-    for table in tables(connection):
-        rows = f"SELECT FROM ONLY {identifier(*table.path)} {table.condition}"
-        if execute(connection, f"SELECT EXISTS ({rows})")[0][0]:
-            objects.append(f"rows of {identifier(*table.path)}")
-    return objects[:limit]
 
 
 def properties(connection: Connection) -> bytes:
@@ -236,8 +231,12 @@ def properties(connection: Connection) -> bytes:
                 WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
                 ORDER BY s.setrole""",
             ),
+            "role_settings": _role_settings(connection),
             "roles": _roles(connection),
             "memberships": _memberships(connection),
+            "collations": [list(astuple(collation)) for collation in collations.used(connection)],
+            "subscriptions": [list(astuple(subscription)) for subscription in subscriptions.listed(connection)],
+            "reserved": reserved(connection),
         },
         ensure_ascii=False,
         sort_keys=True,
@@ -268,27 +267,40 @@ def _database_properties(connection: Connection) -> dict[str, Any]:
 def _roles(connection: Connection) -> list[dict[str, Any]]:
     may_see = execute(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")[0][0]
     catalog, verifier = ("pg_authid", "r.rolpassword") if may_see else ("pg_roles", "NULL")
-    names = ("name", "owns", "super", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
+    names = ("name", "owns", "uses", "super", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
     rows = execute(
         connection,
-        f"""SELECT r.rolname::text, role.owns, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
+        f"""SELECT r.rolname::text, role.owns, role.uses, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
             rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil::text, {verifier}
-            FROM ({ROLES}) AS role JOIN pg_catalog.{catalog} r ON r.oid = role.oid
-            WHERE r.rolname !~ '^pg_' ORDER BY r.oid""",  # noqa: S608
+            FROM ({_with_members(connection.info.server_version)}) AS role
+            JOIN pg_catalog.{catalog} r ON r.oid = role.oid ORDER BY r.oid""",  # noqa: S608
     )
     return [dict(zip((*names, "limit", "until", "verifier"), row, strict=True)) for row in rows]
 
 
-def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
-    since_16 = connection.info.server_version >= 160000
-    others = "bool_or(a.inherit_option), bool_or(a.set_option)" if since_16 else "NULL::boolean, NULL::boolean"
+def _role_settings(connection: Connection) -> list[tuple[Any, ...]]:
+    """What holds for these roles in every database."""
     return execute(
         connection,
-        f"""SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option), {others}
+        f"""SELECT r.rolname::text, s.setconfig FROM pg_catalog.pg_db_role_setting s
+            JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+            WHERE s.setdatabase = 0 AND r.oid IN (
+              SELECT oid FROM ({_with_members(connection.info.server_version)}) AS role)
+            ORDER BY r.oid""",  # noqa: S608
+    )
+
+
+def _memberships(connection: Connection) -> list[tuple[Any, ...]]:
+    version = connection.info.server_version
+    others = "bool_or(a.inherit_option), bool_or(a.set_option)" if version >= 160000 else "NULL::boolean, NULL::boolean"
+    return execute(
+        connection,
+        f"""WITH captured AS (SELECT oid FROM ({_with_members(version)}) AS role)
+            SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option), {others}
             FROM pg_catalog.pg_auth_members a
             JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
-            WHERE m.oid IN (SELECT oid FROM ({ROLES}) AS role)
-              AND (g.rolname ~ '^pg_' OR g.oid IN (SELECT oid FROM ({ROLES}) AS role))
+            WHERE m.oid IN (SELECT oid FROM captured)
+              AND (g.rolname ~ '^pg_' OR g.oid IN (SELECT oid FROM captured))
             GROUP BY 1, 2 ORDER BY 1, 2""",  # noqa: S608
     )
 

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.manifest import SourceFacts, StreamSpec
-from dwebbackup.ports import ByteStream, Dump
-from dwebbackup.sources.postgres import census, largeobjects
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal
+from dwebbackup.ports import ByteStream, Dump, Finding
+from dwebbackup.sources.postgres import census, cutting, rights, standby
+from dwebbackup.sources.postgres.checking import check
+from dwebbackup.sources.postgres.connection import Connection, Server, execute
 from dwebbackup.sources.postgres.psql import JOIN_TIMEOUT, Psql
+from dwebbackup.sources.postgres.refusals import of_program
 from dwebbackup.sources.postgres.snapshot import open_snapshot, schema_session
+from dwebbackup.sources.postgres.streams import streams
 from dwebbackup.sources.postgres.tools import Tools, choose
+from dwebbackup.sources.postgres.unseen import unseen
 from dwebbackup.sources.process import Child, Children
-
-SCHEMA_ESTIMATE = 64 * 1024
 
 
 class PostgresSource:
@@ -25,18 +27,27 @@ class PostgresSource:
 
     kind = "postgres"
 
-    def __init__(self, url: str, name: str = "", jobs: int = 2, bin_folder: str | None = None) -> None:
+    def __init__(
+        self, url: str, name: str = "", jobs: int = 2, bin_folder: str | None = None, *, piece: int = cutting.PIECE
+    ) -> None:
+        """*piece*: bytes of a table that one stream holds, about, where large tables are cut."""
         self._server = Server(url)
         self._bin_folder = bin_folder
         self._jobs = jobs
+        self._piece = piece
         self.name = name or self._server.database or self._server.parameters.get("service", "postgres")
 
     @contextmanager
     def dump(self) -> Iterator[Dump]:
         """Lock every table, then open the snapshot. Raises `DatabaseRefused`, `ToolMissing`."""
-        with self._server.connect(pooled=True) as connection, Children() as children:
+        with self._server.connect() as connection, standby.explained(connection), Children() as children:
             tools = choose(census.major_of(connection), self._bin_folder)
-            yield PostgresDump(self.name, self._server, connection, tools, children, self._jobs)
+            rights.require(connection)
+            yield PostgresDump(self.name, self._server, connection, tools, children, self._jobs, self._piece)
+
+    def check(self) -> Iterator[Finding]:
+        """As the port says. Raises `DatabaseRefused`."""
+        return check(self._server, self._jobs, self._bin_folder)
 
 
 class PostgresDump:
@@ -50,6 +61,7 @@ class PostgresDump:
         tools: Tools,
         children: Children,
         jobs: int,
+        piece: int,
     ) -> None:
         self._name = name
         self._connection = connection
@@ -57,42 +69,27 @@ class PostgresDump:
         self._children = children
         self._version = connection.info.server_version
         self._environment = server.environment(connection)
-        self._target = server.conninfo(connection.info.dbname)
+        self._target = server.conninfo(connection)
         self._snapshot = open_snapshot(connection, self._start_psql, self._start_schema, jobs)
         self._waiting = list(self._snapshot.readers)
-        self._clock = clock.monotonic()
         self._database = census.database(connection)
-        self._tables = [table for table in census.tables(connection) if not (table.unlogged and self._database.standby)]
+        tables = [table for table in census.tables(connection) if not (table.unlogged and self._database.standby)]
         self._kept = {
             "properties": census.properties(connection),
             "sequences": b"".join(
                 json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in census.sequences(connection)
             ),
         }
-        self.specs: Sequence[StreamSpec] = tuple(self._streams())
-
-    def _streams(self) -> Iterator[StreamSpec]:
-        yield StreamSpec("schema", estimate=SCHEMA_ESTIMATE)
-        if census.has_large_objects(self._connection):
-            size = _size(self._connection, "pg_catalog.pg_largeobject")
-            yield StreamSpec("largeobjects", estimate=size, tag=largeobjects.PAGES)
-            size = _size(self._connection, "pg_catalog.pg_largeobject_metadata")
-            yield StreamSpec("largeobjectowners", estimate=size, tag=largeobjects.OWNERS)
-        for table in sorted(self._tables, key=lambda table: (-table.size, table.path)):
-            columns = f" ({', '.join(map(identifier, table.columns))})" if table.columns else ""
-            what = f"{identifier(*table.path)}{columns}"
-            if table.of_extension:
-                listed = ", ".join(map(identifier, table.columns))
-                what = f"(SELECT {listed} FROM ONLY {identifier(*table.path)} {table.condition})"  # noqa: S608
-            kind = "configuration" if table.of_extension else "rows"
-            yield StreamSpec(kind, table.path, table.columns, table.size, tag=what)
-        for kind, data in self._kept.items():
-            yield StreamSpec(kind, estimate=len(data))
+        listed = streams(connection, tables, self._kept, jobs, piece)
+        self.specs: Sequence[StreamSpec] = tuple(listed)
 
     @contextmanager
     def reader(self) -> Iterator[PostgresReader]:
         """A reader with a psql of its own, which joined the snapshot when it was taken."""
-        psql = self._waiting.pop() if self._waiting else self._start_psql(self._snapshot.name, "")
+        try:
+            psql = self._waiting.pop()
+        except IndexError:  # asking beforehand would not do: others take theirs at the same time
+            psql = self._start_psql(self._snapshot.name, "")
         yield PostgresReader(self, psql)
         psql.close()
 
@@ -135,6 +132,7 @@ class PostgresDump:
 
     def abort(self) -> None:
         self._children.kill()
+        self._connection.close()  # with the locks; nobody else uses it
 
     def finish(self) -> SourceFacts:
         """The connection that holds the locks is still there, so nothing changed below the readers."""
@@ -152,18 +150,17 @@ class PostgresDump:
             client_version=self._tools.version,
             encoding=database.encoding,
             snapshot=clock.iso(self._snapshot.taken),
-            snapshot_seconds=round(clock.monotonic() - self._clock, 3),
+            snapshot_seconds=round(clock.monotonic() - self._snapshot.opened, 3),
             extensions=census.extensions(self._connection),
             details=database.details,
-            notes=self._notes(),
+            notes=tuple(self._notes()),
         )
         self._connection.execute("ROLLBACK")
         return facts
 
-    def _notes(self) -> tuple[str, ...]:
-        if self._database.standby:
-            return ("taken from a standby, where unlogged tables have no rows",)
-        return ()
+    def _notes(self) -> Iterator[str]:
+        yield from standby.notes(self._connection)
+        yield from unseen(self._connection)
 
 
 class PostgresReader:
@@ -196,7 +193,7 @@ class SchemaStream:
             return 0
         count = self._output.readinto(view)  # type: ignore[attr-defined]  # unbuffered, so a raw FileIO
         if not count:
-            self._child.finish(DatabaseRefused, "dumping the schema")
+            self._child.finish(of_program, "dumping the schema")
         return int(count)
 
 
@@ -212,8 +209,3 @@ class KeptStream:
         taken, self._rest = self._rest[: len(view)], self._rest[len(view) :]
         view[: len(taken)] = taken
         return len(taken)
-
-
-def _size(connection: Connection, relation: str) -> int:
-    query = f"SELECT pg_catalog.pg_total_relation_size({literal(relation)}::regclass)"
-    return int(execute(connection, query)[0][0])
