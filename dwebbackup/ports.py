@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, Self
 
+from dwebbackup.errors import DwebbackupError
 from dwebbackup.manifest import SourceFacts, SourceRecord, StreamRecord, StreamSpec
 
 
@@ -56,7 +57,7 @@ class Store(Protocol):
         """
 
     def get(self, name: str) -> bytes:
-        """Give back exactly what was put. Raises `ObjectMissing`."""
+        """Give back exactly what was put. Raises `ObjectMissing`; unread, `Damaged` for what is too large for us."""
 
     def head(self, name: str) -> Stored:
         """Size and age without the bytes. Raises `ObjectMissing`."""
@@ -69,6 +70,23 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Forget it. Forgetting twice is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `doctor` looked at, and how it is."""
+
+    name: str
+    level: Literal["ok", "notice", "warning", "failure"]
+    sentence: str
+    hint: str = ""
+    status: int = 0
+    """Of a failure: the exit status of the error that would come of it."""
+
+    @classmethod
+    def of(cls, name: str, error: DwebbackupError) -> Self:
+        """A failure."""
+        return cls(name, "failure", str(error), error.hint, error.exit_status)
 
 
 class ByteStream(Protocol):
@@ -102,7 +120,7 @@ class Dump(Protocol):
         """Call when every stream was read to its end: checks that the snapshot held throughout."""
 
     def abort(self) -> None:
-        """End all readers at once, from another thread; what they are in the midst of raises."""
+        """Let go of the source at once, while readers in other threads are at work: they raise."""
 
 
 class Source(Protocol):
@@ -113,6 +131,9 @@ class Source(Protocol):
 
     def dump(self) -> AbstractContextManager[Dump]:
         """Open a snapshot. Raises `DatabaseRefused`, `ToolMissing`."""
+
+    def check(self) -> Iterator[Finding]:
+        """Whether a backup would get what it needs. Raises what `dump` would raise at once."""
 
 
 StreamReader = Callable[[StreamRecord], Iterator[bytes]]
@@ -138,6 +159,8 @@ class TargetOptions:
 
     replace: bool = False
     jobs: int = 2
+    tables: tuple[str, ...] = ()
+    """Names of tables, `*` and `?` in them standing for others, if not everything is wanted."""
 
 
 class Target(Protocol):

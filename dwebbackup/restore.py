@@ -21,6 +21,8 @@ class Options:
     jobs: int = 2
     source: str | None = None
     """Which of the backup's sources; not needed when there is only one."""
+    tables: tuple[str, ...] = ()
+    """Only these tables, with what belongs to them; everything, if none is named."""
     progress: Progress = field(default_factory=Quiet)
 
 
@@ -55,7 +57,7 @@ def restore(opened: Opened, backup: Backup, target: Target, options: Options) ->
                 options.progress.advance(len(chunk))
                 yield chunk
 
-        restored = target.load(source, read, TargetOptions(options.replace, options.jobs))
+        restored = target.load(source, read, TargetOptions(options.replace, options.jobs, options.tables))
         options.progress.end()
     return Done(backup, restored, clock.monotonic() - began)
 
@@ -65,7 +67,7 @@ def plan(opened: Opened, backup: Backup, target: Target, options: Options) -> li
     manifest = opened.catalog.whole(backup.manifest)
     source = choose(manifest, options.source)
     with opened.packs(manifest) as packs:
-        return list(target.plan(source, packs.stream, TargetOptions(options.replace, options.jobs)))
+        return list(target.plan(source, packs.stream, TargetOptions(options.replace, options.jobs, options.tables)))
 
 
 def choose(manifest: Manifest, name: str | None) -> SourceRecord:

@@ -27,6 +27,13 @@ from dwebbackup.restore import Done, Options, plan, restore
 @click.option(
     "--at-least", type=click.IntRange(1), metavar="SEQUENCE", help="Fail unless the newest backup is this one or newer."
 )
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    metavar="NAME",
+    help="Only this table, with what belongs to it: orders, shop.orders, 'shop.*'; may be given more than once.",
+)
 @click.option("--replace", is_flag=True, help="The database may hold something; it is kept under another name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--jobs", type=int, metavar="N", help="Tables filled at once. [DWEBBACKUP_JOBS]")
@@ -38,6 +45,7 @@ def command(
     source: str | None,
     as_of: str,
     at_least: int | None,
+    tables: tuple[str, ...],
     replace: bool,
     dry_run: bool,
     jobs: int | None,
@@ -57,13 +65,13 @@ def command(
     if late := overdue(found.manifest):
         session.warn([f"backup {found.ref.id} is {late}"])
     with session.progress() as progress:
-        options = Options(replace, config.jobs, source, progress)
+        options = Options(replace, config.jobs, source, tables, progress)
         if dry_run:
             steps = plan(opened, found, place, options)
             session.show({"backup": found.ref.id, "target": place.url, "plan": steps}, "\n".join(steps))
             return session.end(found.doubts)
         done = restore(opened, found, place, options)
-    session.show(document(done), text(done))
+    session.report(document(done), text(done), good=not done.warnings)
     return session.end(done.warnings)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Self
 
 from dwebbackup.errors import DwebbackupError
@@ -45,8 +45,8 @@ class Child:
             if pipe:
                 enlarge(pipe.fileno())
 
-    def finish(self, failure: type[DwebbackupError], doing: str) -> None:
-        """Wait for its end. Raises *failure* unless the exit status is 0."""
+    def finish(self, failure: Callable[[str], DwebbackupError], doing: str) -> None:
+        """Wait for its end. Raises what *failure* makes of the message unless the exit status is 0."""
         status = self.process.wait()
         errors = self.errors()
         self._close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dwebbackup import restore
-from dwebbackup.errors import DatabaseRefused, RestoreFailed, ToolMissing
+from dwebbackup.errors import DatabaseRefused, ToolMissing
 from dwebbackup.ports import Restored
 from dwebbackup.scratch.postgres import ScratchPostgres
 from dwebbackup.sources.postgres import PostgresSource, PostgresTarget, tools
@@ -158,9 +158,8 @@ def test_an_error_that_reads_like_the_harmless_one_is_not_taken_for_it(majors: M
             CREATE INDEX ON t (only_here(a));
         """)
         store = backup_of(database, str(CLIENT_18))
-        with pytest.raises(RestoreFailed, match="CREATE INDEX"):
-            bring_back(store, copy, str(CLIENT_18))
-        assert not copy.exists()
+        (shortfall,) = bring_back(store, copy, str(CLIENT_18)).shortfalls
+    assert "CREATE INDEX" in shortfall
 
 
 # --- what a newer version has no more ---

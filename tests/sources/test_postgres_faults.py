@@ -749,6 +749,9 @@ def test_a_database_that_somebody_makes_meanwhile_is_not_overwritten(saved, stor
         with pytest.raises(RestoreFailed):
             restore_to(target.uri, in_the_midst(make, pg_target, store))
         assert set(state(target)) == {"mine"}
+        kept = pg_target.psql(f"SELECT datname FROM pg_database WHERE datname LIKE '{target.name}\\_restored\\_%'")
+        with free_kept(pg_target, kept) as restored:
+            assert state(restored) == saved
         assert left_overs(pg_target) == ""
 
 

@@ -1,16 +1,22 @@
-"""Streams back into a database: schema by pg_restore, rows by parallel COPY, then indexes and the rest."""
+"""Rows back into tables by parallel COPY, indexes built beside it; sequences; statistics."""
 
 from __future__ import annotations
 
 import json
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import psycopg
 
 from dwebbackup.errors import Damaged, DatabaseRefused
 from dwebbackup.manifest import SourceFacts, StreamRecord
 from dwebbackup.ports import StreamReader
+from dwebbackup.sources.postgres import configuration
 from dwebbackup.sources.postgres.connection import (
     Connection,
     Server,
@@ -26,8 +32,24 @@ BLOCK = 256 * 1024
 ROWS = ("rows", "configuration")
 
 
+EARLY = 16 * 1024 * 1024
+"""Bytes of rows from which a table's indexes are worth a pg_restore of their own."""
+
+
 class Stopped(Exception):  # never seen outside: another worker's failure is what is raised
     """Another worker failed."""
+
+
+class Indexes(Protocol):
+    """What is built on tables that are full."""
+
+    def of(self, path: Sequence[str]) -> Sequence[int]:
+        """What can be built as soon as this one table is full."""
+
+    def build(self, index: int) -> None: ...
+
+    def abort(self) -> None:
+        """End what is being built, now."""
 
 
 def load_rows(
@@ -37,29 +59,121 @@ def load_rows(
     streams: Sequence[StreamRecord],
     read: StreamReader,
     jobs: int,
-) -> None:
-    """Fill the tables, the largest first, by *jobs* connections. Raises what one of them failed with."""
+    indexes: Indexes,
+) -> tuple[str, ...]:
+    """Fill the tables, the largest first, by *jobs* connections; who has none left to fill builds indexes meanwhile.
+
+    Before all others the configuration of extensions, which their types and functions may ask for.
+    What was left out. Raises what one of them failed with.
+    """
+    tables = by_table(streams)
     with server.connect(database) as connection:
         roots = _roots(connection)
-    todo: queue.SimpleQueue[StreamRecord] = queue.SimpleQueue()
-    for stream in sorted(streams, key=lambda stream: -stream.bytes):
-        todo.put(stream)
-    stop = threading.Event()
+        left_out = tuple(_configure(connection, facts, [parts for parts in tables if _configures(parts)], read))
+    todo = _Todo(parts for parts in tables if not _configures(parts))
+
+    def fill(connection: Connection, parts: Sequence[StreamRecord]) -> None:
+        chunks = chain.from_iterable(map(read, parts))
+        root = roots.get(parts[0].path)
+        _load_table(connection, facts, parts, _until(todo.stop, chunks), root)
+        worth = root is None and sum(part.bytes for part in parts) >= EARLY
+        todo.filled(indexes.of(parts[0].path) if worth else ())
 
     def work() -> None:
         with server.connect(database) as connection:
-            while not stop.is_set():
-                try:
-                    stream = todo.get_nowait()
-                except queue.Empty:
-                    return
-                _load_table(connection, facts, stream, _until(stop, read(stream)), roots.get(stream.path))
+            while (task := todo.next()) is not None:
+                if isinstance(task, _Index):
+                    indexes.build(task.id)
+                    todo.built(task)
+                else:
+                    fill(connection, task)
 
-    in_parallel(work, jobs, stop)
+    in_parallel(work, jobs, todo.stop, indexes.abort)
+    return left_out
 
 
-def in_parallel(work: Callable[[], None], jobs: int, stop: threading.Event) -> None:
-    """Run *work* in so many threads; on the first failure tell the others to stop, and raise it."""
+class _Index(NamedTuple):
+    id: int
+    rest: Sequence[int]
+    """Others on the same table. They come after it: a primary key locks out whatever is built beside it."""
+
+
+class _Todo:
+    """Tables to fill, largest first; then, only while others still fill theirs, indexes on those that are full.
+
+    What is not begun when the last table is full is left to pg_restore, which builds several at once.
+    """
+
+    def __init__(self, tables: Iterable[Sequence[StreamRecord]]) -> None:
+        self._tables = deque(sorted(tables, key=lambda parts: -sum(part.bytes for part in parts)))
+        self._filling = 0
+        self._ready: deque[_Index] = deque()
+        self._changed = threading.Condition()
+        self.stop = threading.Event()
+
+    def next(self) -> Sequence[StreamRecord] | _Index | None:
+        """Waits while there is nothing to do that may yet come up. None: there is nothing more."""
+        with self._changed:
+            while not self.stop.is_set():
+                if self._tables:
+                    self._filling += 1
+                    return self._tables.popleft()
+                if not self._filling:
+                    break
+                if self._ready:
+                    return self._ready.popleft()
+                self._changed.wait(1)  # a failure sets only `stop`
+        return None
+
+    def filled(self, indexes: Sequence[int]) -> None:
+        with self._changed:
+            self._filling -= 1
+            self._add(indexes)
+            self._changed.notify_all()
+
+    def built(self, index: _Index) -> None:
+        with self._changed:
+            self._add(index.rest)
+            self._changed.notify_all()
+
+    def _add(self, indexes: Sequence[int]) -> None:
+        if indexes:
+            self._ready.append(_Index(indexes[0], indexes[1:]))
+
+
+def _configures(parts: Sequence[StreamRecord]) -> bool:
+    return parts[0].kind == "configuration"
+
+
+def _configure(
+    connection: Connection, facts: SourceFacts, tables: configuration.Tables, read: StreamReader
+) -> Iterator[str]:
+    """Fill extensions' own tables; what was left out."""
+    for parts in configuration.in_order(connection, tables):
+        try:
+            _load_table(connection, facts, parts, chain.from_iterable(map(read, parts)), None)
+        except DatabaseRefused as error:
+            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+                raise
+            yield configuration.merge(connection, facts, parts, chain.from_iterable(map(read, parts)))
+
+
+def by_table(streams: Iterable[StreamRecord]) -> list[Sequence[StreamRecord]]:
+    """The streams of each table, in the order of its parts. Raises `Damaged` when one is missing."""
+    found: dict[tuple[str, tuple[str, ...]], list[StreamRecord]] = {}
+    for stream in streams:
+        found.setdefault((stream.kind, stream.path), []).append(stream)
+    for parts in found.values():
+        parts.sort(key=lambda part: part.part)
+        if [part.part for part in parts] != list(range(len(parts))) or len({part.columns for part in parts}) > 1:
+            raise Damaged(f"the parts of {parts[0].label} do not make a whole")
+    return list(found.values())
+
+
+def in_parallel(
+    work: Callable[[], None], jobs: int, stop: threading.Event, abort: Callable[[], None] = lambda: None
+) -> None:
+    """Run *work* in so many threads; on the first failure tell the others to stop, by *abort* as well, and raise it."""
     with ThreadPoolExecutor(jobs, "load") as pool:
         pending = {pool.submit(work) for _ in range(jobs)}
         try:
@@ -69,6 +183,7 @@ def in_parallel(work: Callable[[], None], jobs: int, stop: threading.Event) -> N
                     future.result()
         except BaseException:
             stop.set()
+            abort()
             raise
 
 
@@ -102,21 +217,23 @@ def _roots(connection: Connection) -> dict[tuple[str, ...], tuple[str, str]]:
 def _load_table(
     connection: Connection,
     facts: SourceFacts,
-    stream: StreamRecord,
+    parts: Sequence[StreamRecord],
     chunks: Iterator[bytes],
     root: tuple[str, str] | None,
 ) -> None:
-    """One table in one transaction; with *root*, by way of that.
+    """One table in one transaction, *chunks* of all its parts; with *root*, by way of that.
 
     TRUNCATE in the same transaction lets COPY freeze the rows, and skip the log where `wal_level` is minimal.
     A configuration table already has the extension's own rows, and below *root* may be those of other streams.
     """
+    stream = parts[0]
     table = identifier(*(root or stream.path))
     columns = f" ({', '.join(map(identifier, stream.columns))})" if stream.columns else ""
     fresh = stream.kind == "rows" and root is None
     options = f"ENCODING '{facts.encoding}'{', FREEZE' if fresh else ''}"
     with refused(f"filling {table}"), connection.transaction():
-        connection.execute(settings_sql(connection.info.server_version).encode())
+        # Nothing waits for its log to be on disk: the rename at the end does, for all that came before.
+        connection.execute(settings_sql(connection.info.server_version, {"synchronous_commit": "off"}).encode())
         if fresh:
             connection.execute(f"TRUNCATE ONLY {table}".encode())
         with connection.cursor() as cursor:
@@ -124,8 +241,10 @@ def _load_table(
                 for block in blocks(chunks):
                     copy.write(block)
             rows = cursor.rowcount
-        if stream.rows is not None and rows != stream.rows:
-            raise Damaged(f"{table} took {rows} rows, and the backup counted {stream.rows}")
+        counted = sum(part.rows or 0 for part in parts)
+        # An extension's own trigger may have put some where they belong: TimescaleDB has one on its metadata.
+        if stream.rows is not None and rows != counted and stream.kind == "rows":
+            raise Damaged(f"{table} took {rows} rows, and the backup counted {counted}")
 
 
 def blocks(chunks: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
@@ -142,12 +261,14 @@ def blocks(chunks: Iterable[bytes], size: int = BLOCK) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
-def set_sequences(connection: Connection, lines: bytes) -> None:
-    """The inverse of the stream `sequences`."""
+def set_sequences(connection: Connection, lines: bytes, *, whole: bool = True) -> None:
+    """The inverse of the stream `sequences`; unless *whole*, only of those that are there."""
     calls = []
     for line in lines.splitlines():
         schema, name, value, called = json.loads(line)
-        calls.append((identifier(schema, name), int(value), bool(called)))
+        sequence = identifier(schema, name)
+        if whole or execute(connection, "SELECT pg_catalog.to_regclass(%s) IS NOT NULL", (sequence,))[0][0]:
+            calls.append((sequence, int(value), bool(called)))
     with refused("setting sequences"), connection.cursor() as cursor:
         cursor.executemany("SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)", calls)
 

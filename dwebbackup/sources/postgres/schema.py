@@ -1,30 +1,29 @@
-"""The schema archive back into a database: pg_restore, section by section, its errors told apart."""
+"""The schema archive back into a database: pg_restore, section by section, or some entries of one."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from dwebbackup.errors import RestoreFailed
+from dwebbackup.sources.postgres import contents
 from dwebbackup.sources.postgres.connection import Connection, execute
+from dwebbackup.sources.postgres.contents import Contents
 from dwebbackup.sources.postgres.tools import Tools
-from dwebbackup.sources.process import Child
+from dwebbackup.sources.postgres.verdicts import Outcome, judge
+from dwebbackup.sources.process import Child, Children
 
-_REFUSED = re.compile(r"error: could not execute query: (?P<why>.*?)\nCommand was: (?P<command>.*)", re.DOTALL)
-"""Told by the command, not by the server's words: those may be in any language."""
-
-_NEEDLESS = "SET transaction_timeout = 0;"
-"""pg_restore sends it since 17, and servers before 17 do not know it."""
-
-_CLOSING = re.compile(r"^pg_restore: warning: errors ignored on restore: \d+\Z", re.MULTILINE)
-"""Its count leaves out what parallel workers met when they began."""
-
-_SYSTEM_RIGHTS = re.compile(r"((GRANT|REVOKE) [^\n]+ ON [A-Z]+ pg_catalog\.[^\n]+;\n*)+")
-"""The system's own functions and columns come and go between major versions; the rights that somebody gave on one
-that is gone are not missed."""
+_SECRET = re.compile(
+    r"(Command was: (?:CREATE|ALTER) (?:SUBSCRIPTION|SERVER|USER MAPPING|FOREIGN)\b.*?(?:CONNECTION|OPTIONS) )"
+    r".*?(?=^pg_restore: |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 @contextmanager
@@ -49,58 +48,76 @@ def level_public(connection: Connection, archive_major: int) -> None:
         execute(connection, "GRANT CREATE ON SCHEMA public TO PUBLIC")
 
 
-def restore_section(
-    tools: Tools,
-    archive: str,
-    section: str,
-    conninfo: str,
-    environment: Mapping[str, str],
-    *,
-    jobs: int,
-    owners: bool,
-) -> tuple[str, ...]:
-    """What the user should know. Raises `RestoreFailed` with pg_restore's own words on any error that may matter."""
-    command = [
-        tools.program("pg_restore"),
-        f"--dbname={conninfo}",
-        f"--section={section}",
-        f"--jobs={jobs}",
-        "--no-password",
-        "--no-tablespaces",  # another server has others, or none
-        *([] if owners else ["--no-owner", "--no-acl"]),
-        archive,
-    ]
-    with open(os.devnull, "wb") as nowhere:
-        child = Child(command, environment, stdout=nowhere.fileno())
-        try:
-            status = child.process.wait()
-            said = child.errors(whole=True)
-        finally:
-            child.end()
-    errors = _errors(said)
-    notes, fatal = _judged(errors)
-    # One that was killed has complained less than it should: only its closing line says that it got to the end.
-    ended = status == 0 or (status == 1 and _CLOSING.search(said) is not None)
-    if fatal or not ended:
-        raise RestoreFailed(
-            f"pg_restore failed on the {section} section: " + ("; ".join(fatal[:3]) or said or f"exit status {status}")
-        )
-    return notes
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A schema archive, and the database that it goes to."""
+
+    path: str
+    tools: Tools
+    conninfo: str
+    environment: Mapping[str, str]
+    owners: bool
+    """Whether owners and rights are restored, too."""
+    left_out: frozenset[str] = frozenset()
+    """Extensions that are not restored, and the schemas that they would make."""
+
+    def contents(self, encoding: str = "UTF8") -> Contents:
+        """What is in it; *encoding* is the source's, in which it names things. Raises `RestoreFailed`."""
+        command = [self.tools.program("pg_restore"), "--list", "--verbose", self.path]
+        done = subprocess.run(command, env=dict(self.environment), capture_output=True, check=False)
+        if done.returncode:
+            raise RestoreFailed(f"pg_restore cannot read the schema: {done.stderr.decode(errors='replace').strip()}")
+        return contents.parse(done.stdout.decode(_codec(encoding), errors="replace"))
+
+    def restore(self, section: str, children: Children, jobs: int = 1, only: Iterable[int] | None = None) -> Outcome:
+        """A section of it, or of that *only* some entries.
+
+        What fails beside others is tried again alone: two workers of pg_restore can deadlock over a partition
+        (one attaches an index, another makes a trigger), which is nobody's fault.
+        Raises `RestoreFailed` with pg_restore's own words on any error that may matter.
+        """
+        outcome = self._run(section, children, jobs, only)
+        if (outcome.fatal or outcome.spared) and not outcome.said and outcome.failed and jobs > 1:
+            again = [id_ for id_ in self.contents() if id_ in outcome.failed]
+            outcome = self._run(section, children, 1, again)
+        if outcome.fatal or outcome.said:
+            why = "; ".join(outcome.fatal[:3]) or outcome.said
+            raise RestoreFailed(f"pg_restore failed on the {section} section: {why}")
+        return outcome
+
+    def _run(self, section: str, children: Children, jobs: int, only: Iterable[int] | None) -> Outcome:
+        command = [
+            self.tools.program("pg_restore"),
+            f"--dbname={self.conninfo}",
+            f"--section={section}",
+            f"--jobs={jobs}",
+            "--no-password",
+            "--no-tablespaces",  # another server has others, or none
+            *(["--verbose"] if jobs > 1 else []),  # else it does not say which entries failed
+            *([] if self.owners else ["--no-owner", "--no-acl"]),
+        ]
+        with ExitStack() as stack:
+            nowhere = stack.enter_context(open(os.devnull, "wb"))
+            if only is not None:
+                wanted = stack.enter_context(tempfile.NamedTemporaryFile("w", prefix="dwebbackup-entries-"))
+                wanted.writelines(f"{id_};\n" for id_ in only)
+                wanted.flush()
+                command.append(f"--use-list={wanted.name}")
+            child = children.add(Child([*command, self.path], self.environment, stdout=nowhere.fileno()))
+            try:
+                return judge(child.process.wait(), _without_secrets(child.errors(whole=True)), self.left_out)
+            finally:
+                child.end()
 
 
-def _errors(text: str) -> list[str]:
-    """Each complaint with its continuation lines; warnings and the closing count are left out."""
-    entries = re.split(r"^pg_restore: ", text, flags=re.MULTILINE)
-    return [entry.strip() for entry in entries if entry.startswith("error: ")]
+def _codec(encoding: str) -> str:
+    """Python's name for PostgreSQL's *encoding*; one that it does not know only costs us some names."""
+    try:
+        return codecs.lookup(re.sub(r"^WIN(?=\d)", "cp", encoding)).name
+    except LookupError:
+        return "ascii"
 
 
-def _judged(errors: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
-    """What is worth a note, and what is fatal: everything but two kinds of statement."""
-    notes, fatal = [], []
-    for error in errors:
-        refused = _REFUSED.fullmatch(error)
-        if refused and _SYSTEM_RIGHTS.fullmatch(refused["command"]):
-            notes.append(f"not restored: {refused['command']}: {refused['why']}")
-        elif not refused or refused["command"] != _NEEDLESS:
-            fatal.append(error)
-    return tuple(notes), fatal
+def _without_secrets(said: str) -> str:
+    """pg_restore quotes what failed, and that may hold a password for another server."""
+    return _SECRET.sub(r"\1…\n", said)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
 import psycopg
 
 from dwebbackup import clock
-from dwebbackup.errors import DatabaseRefused, RestoreFailed, TargetNotEmpty
+from dwebbackup.errors import DatabaseRefused, DwebbackupError, RestoreFailed, TargetNotEmpty
 from dwebbackup.manifest import SourceFacts
-from dwebbackup.sources.postgres import census, properties
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, literal, refused
+from dwebbackup.sources.postgres import census, databases, hindrances, properties, standby, subscriptions
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier
+from dwebbackup.sources.postgres.objects import user_objects
 from dwebbackup.sources.postgres.properties import Properties
 
 LONGEST_NAME = 63
 """Bytes of a PostgreSQL name."""
-
-RENAME_TRIES = 20
-
-_PROVIDERS = {"c": ("libc", ""), "i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}
-"""By `pg_database.datlocprovider`: its name, and the option of CREATE DATABASE for its locale."""
 
 
 class State(Enum):
@@ -42,18 +38,25 @@ class Place:
     state: State
     objects: tuple[str, ...]
     """The first few things that stand there."""
-    sessions: int
+    sessions: tuple[str, ...] = ()
+    """Who is connected there: `role (program)`, with how many of them there are."""
+    size: int = 0
+    """Bytes of what stands there."""
+    following: tuple[str, ...] = ()
+    """Subscriptions by which it takes in changes."""
+    hindrances: tuple[tuple[str, str], ...] = ()
+    """What else keeps it from stepping aside, and what to do about each."""
 
     @property
     def temporary(self) -> str:
         """The same for every restore to this name, so that a killed one's left-over is recognised."""
         return f"dwebbackup_restoring_{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
 
-    def aside(self, moment: str) -> str:
-        """What the database that is replaced is called afterwards."""
-        stamp = "".join(filter(str.isdigit, moment))[:14]
-        kept = self.name.encode()[: LONGEST_NAME - len(stamp) - 8].decode(errors="ignore")
-        return f"{kept}_before_{stamp}"
+    def beside(self, what: str) -> str:
+        """A name for another database: this one's, with *what* became of that, and when."""
+        stamp = "".join(filter(str.isdigit, clock.iso(clock.now())))[:14]
+        kept = self.name.encode()[: LONGEST_NAME - len(stamp) - len(what) - 2].decode(errors="ignore")
+        return f"{kept}_{what}_{stamp}"
 
 
 @contextmanager
@@ -69,41 +72,64 @@ def control(server: Server) -> Iterator[Connection]:
             refusal = refusal or error
             continue
         with connection:
+            standby.require_primary(connection, server.url)
             yield connection
         return
     raise refusal or DatabaseRefused(f"no way to reach {server.url} beside the target itself")
 
 
+_SESSIONS = """SELECT concat(coalesce(usename, '?'), ' (' || nullif(application_name, '') || ')',
+      CASE WHEN count(*) > 1 THEN concat(' × ', count(*)) END)
+    FROM pg_catalog.pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'
+    GROUP BY usename, application_name ORDER BY count(*) DESC, 1"""
+
+
 def look(connection: Connection, server: Server) -> Place:
     """What is at the target now. Raises `DatabaseRefused`."""
     name = server.database
-    exists = execute(connection, "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", (name,))
-    if not exists:
-        return Place(name, State.ABSENT, (), 0)
-    sessions = execute(
-        connection,
-        "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
-        (name,),
-    )[0][0]
+    if not databases.exists(connection, name):
+        return Place(name, State.ABSENT, ())
+    sessions = execute(connection, _SESSIONS, (name,))
     with server.connect() as inside:
-        objects = tuple(census.user_objects(inside))
-    return Place(name, State.FULL if objects else State.EMPTY, objects, int(sessions))
+        objects = tuple(user_objects(inside))
+        size = int(execute(inside, "SELECT pg_catalog.pg_database_size(current_database())")[0][0])
+    following = tuple(each.name for each in subscriptions.listed(connection, name) if each.enabled)
+    state = State.FULL if objects else State.EMPTY
+    in_the_way = hindrances.listed(connection, name, dropped=state is State.EMPTY)
+    return Place(name, state, objects, tuple(who for (who,) in sessions), size, following, in_the_way)
 
 
 def require_room(place: Place, *, replace: bool) -> None:
-    """Raises `TargetNotEmpty` when the target holds objects and may not be replaced."""
+    """Raises `TargetNotEmpty` when the target holds objects and may not be replaced, `DatabaseRefused` if it cannot."""
     if place.state is State.FULL and not replace:
         raise TargetNotEmpty(
             f"{place.name} holds objects ({', '.join(place.objects)}, …); nothing was touched",
             "name another database, or say --replace: the old one is kept under another name",
         )
+    if place.following:
+        raise DatabaseRefused(
+            f"{place.name} takes in changes by the subscriptions {', '.join(place.following)}, and cannot be renamed "
+            "meanwhile; nothing was touched",
+            "; ".join(f"ALTER SUBSCRIPTION {identifier(name)} DISABLE" for name in place.following),
+        )
+    if place.hindrances:
+        raise DatabaseRefused(
+            f"{place.name} cannot step aside: {', '.join(what for what, _ in place.hindrances)}; nothing was touched",
+            "; ".join(dict.fromkeys(remedy for _, remedy in place.hindrances)),
+        )
+
+
+_HELD_ELSEWHERE = """SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND (classid::bigint << 32 | objid::bigint) = %s AND pid <> pg_catalog.pg_backend_pid()"""
+"""Each database has such locks of its own, and another restore may have reached this server by way of another one."""
 
 
 @contextmanager
 def only_one(connection: Connection, place: Place) -> Iterator[None]:
     """Hold a lock against a second restore to the same name, as long as *connection* lives."""
     key = int.from_bytes(hashlib.sha256(place.temporary.encode()).digest()[:8], "big", signed=True)
-    if not execute(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,))[0][0]:
+    ours = execute(connection, "SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,))[0][0]
+    if not ours or execute(connection, _HELD_ELSEWHERE, (key,)):
         raise DatabaseRefused(f"another restore to {place.name} is under way on this server", "wait for it to end")
     yield
 
@@ -118,106 +144,103 @@ def vacated(connection: Connection, server: Server, place: Place) -> Iterator[No
     if place.state is not State.EMPTY:
         yield
         return
-    aside = place.aside(clock.iso(clock.now()))
-    _rename(connection, (place.name, aside))
+    aside = place.beside("before")
+    databases.rename(connection, (place.name, aside))
     try:
-        statement, before = _require_still_empty(server, place, aside)
+        again, before = _require_still_empty(server, place, aside)
         execute(connection, f"DROP DATABASE {identifier(aside)} WITH (FORCE)")
-    except BaseException:
-        _rename(connection, (aside, place.name))
+    except BaseException as error:
+        with _clearing_up(error, f"{place.name} is now called {aside}"):
+            databases.rename(connection, (aside, place.name))
         raise
     try:
         yield
-    except BaseException:
-        execute(connection, statement)
-        properties.apply(connection, place.name, before)
+    except BaseException as error:
+        lost = f"the empty database {place.name} could not be made again"
+        with _clearing_up(error, lost), _alive(connection, server, place) as alive:
+            if not databases.exists(alive, place.name):  # by somebody else, who then goes on with it
+                execute(alive, again)
+                properties.apply(alive, place.name, before)
         raise
 
 
 def _require_still_empty(server: Server, place: Place, aside: str) -> tuple[str, Properties]:
     """The statement that makes it again, and what it had besides."""
     with server.connect(aside) as inside:
-        objects = tuple(census.user_objects(inside))
-        require_room(Place(place.name, State.FULL if objects else State.EMPTY, objects, 0), replace=False)
+        objects = tuple(user_objects(inside))
+        require_room(Place(place.name, State.FULL if objects else State.EMPTY, objects), replace=False)
         database = census.database(inside)
-        statement = _create(inside, place.name, database.encoding, dict(database.details))
-        return statement, properties.parse(census.properties(inside))
+        again = databases.creation(inside, place.name, database.encoding, dict(database.details))
+        return again, properties.parse(census.properties(inside))
 
 
 @contextmanager
-def temporary_database(connection: Connection, place: Place, facts: SourceFacts) -> Iterator[str]:
+def temporary_database(connection: Connection, server: Server, place: Place, facts: SourceFacts) -> Iterator[str]:
     """A new, empty database like the source, dropped again if anything fails; its name."""
     name = place.temporary
-    execute(connection, f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
-    execute(connection, _create(connection, name, facts.encoding, dict(facts.details)))
+    databases.drop(connection, server, name)
+    execute(connection, databases.creation(connection, name, facts.encoding, dict(facts.details)))
     try:
         yield name
-    except BaseException:
-        _drop_quietly(connection, name)
+    except BaseException as error:
+        left = f"{name} is left over, and the next restore to {place.name} drops it"
+        with _clearing_up(error, left), _alive(connection, server, place) as alive:
+            databases.drop(alive, server, name)
         raise
 
 
-def _create(connection: Connection, name: str, encoding: str, locale: Mapping[str, str]) -> str:
-    """From template0, with this encoding and locale (`census.Database.details`)."""
-    words = [
-        f"CREATE DATABASE {identifier(name)} TEMPLATE template0 ENCODING {literal(encoding)}",
-        f"LC_COLLATE {literal(locale.get('collate', 'C'))} LC_CTYPE {literal(locale.get('ctype', 'C'))}",
-    ]
-    if connection.info.server_version >= 150000:
-        provider, option = _PROVIDERS[locale.get("provider", "c")]
-        words.append(f"LOCALE_PROVIDER {provider}")  # else it would be template0's
-        if option:
-            words.append(f"{option} {literal(locale.get('locale', ''))}")
-        if locale.get("rules"):
-            words.append(f"ICU_RULES {literal(locale['rules'])}")
-    return " ".join(words)
-
-
-def _drop_quietly(connection: Connection, name: str) -> None:
-    """After a failure: if even this fails, the next restore finds the left-over and drops it."""
+@contextmanager
+def _clearing_up(error: BaseException, otherwise: str) -> Iterator[None]:
+    """What fails here is said beside *error*, never instead of it."""
     try:
-        connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)".encode())
-    except psycopg.Error:
-        return
+        yield
+    except (DwebbackupError, psycopg.Error) as another:
+        error.add_note(f"{otherwise}: {another}")
 
 
-def take_place(connection: Connection, place: Place) -> tuple[str, ...]:
+@contextmanager
+def _alive(connection: Connection, server: Server, place: Place) -> Iterator[Connection]:
+    """*connection*; where that is gone, a new one, with the lock that went with it."""
+    with ExitStack() as stack:
+        try:
+            execute(connection, "SELECT 1")
+        except DatabaseRefused:
+            connection = stack.enter_context(control(server))
+            stack.enter_context(only_one(connection, place))
+        yield connection
+
+
+def take_place(connection: Connection, server: Server, place: Place) -> tuple[str, ...]:
     """Rename the filled database to its name; what stands there steps aside. What the user should know.
 
-    Raises `RestoreFailed` when it cannot be renamed; then the target is as it was.
+    Raises `RestoreFailed` when it cannot be renamed; then the target is as it was, with the filled one beside it.
     """
-    if place.state is not State.FULL:
-        _rename(connection, (place.temporary, place.name))
+    try:
+        return _take_place(connection, server, place)
+    except DwebbackupError as error:
+        outcome, kept = error, place.beside("restored")
+        with _clearing_up(error, f"nor could it be kept as {kept}"):
+            databases.rename(connection, (place.temporary, kept))
+            outcome = RestoreFailed(
+                f"{error}; what was restored is complete, and kept as {kept}",
+                f"make room, then ALTER DATABASE {identifier(kept)} RENAME TO {identifier(place.name)}; or drop it",
+            )
+        raise outcome from error.__cause__
+
+
+def _take_place(connection: Connection, server: Server, place: Place) -> tuple[str, ...]:
+    if not databases.exists(connection, place.name):
+        databases.rename(connection, (place.temporary, place.name))
         return ()
-    aside = place.aside(clock.iso(clock.now()))
-    _rename(connection, (place.name, aside), (place.temporary, place.name))
+    if place.state is not State.FULL:
+        _require_empty_newcomer(server, place.name)
+    aside = place.beside("before")
+    databases.rename(connection, (place.name, aside), (place.temporary, place.name))
     return (f"the database that was there is kept as {aside}; drop it when you no longer need it",)
 
 
-def _rename(connection: Connection, *names: tuple[str, str]) -> None:
-    """Disconnect whoever is connected, and rename, all or nothing; nobody gets in between. Raises `RestoreFailed`.
-
-    RENAME itself holds off new sessions from its beginning to the end of the transaction, and waits a while for
-    old ones to go.
-    """
-    for attempt in range(RENAME_TRIES):
-        try:
-            with refused("renaming"), connection.transaction():
-                for old, new in names:
-                    _disconnect(connection, old)
-                    execute(connection, f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}")
-        except DatabaseRefused as error:
-            if not isinstance(error.__cause__, psycopg.errors.ObjectInUse) or attempt == RENAME_TRIES - 1:
-                raise RestoreFailed(f"{names[0][0]} could not be renamed: {error}", error.hint) from error
-        else:
-            return
-
-
-def _disconnect(connection: Connection, name: str) -> None:
-    """End its sessions; what the server itself does there ends without us."""
-    execute(
-        connection,
-        """SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-        WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()""",
-        (name,),
-    )
+def _require_empty_newcomer(server: Server, name: str) -> None:
+    with server.connect() as inside:
+        objects = user_objects(inside)
+    if objects:
+        raise RestoreFailed(f"somebody made the database {name} meanwhile, with {', '.join(objects)} in it")

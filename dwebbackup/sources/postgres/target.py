@@ -6,14 +6,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from dwebbackup.errors import Damaged, DatabaseRefused, ToolMissing, WrongConfiguration
+from dwebbackup.errors import ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
-from dwebbackup.sources.postgres import largeobjects, load, properties, schema, swap
-from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier, major
+from dwebbackup.report.wording import size
+from dwebbackup.sources.postgres import load, properties, roles, swap
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier
+from dwebbackup.sources.postgres.filling import Filling, fill, only, wanted_rows
+from dwebbackup.sources.postgres.fitness import BY_DATABASE, Difference, Grade, judge, left_out, require, sentences
+from dwebbackup.sources.postgres.needs import Offers, look
+from dwebbackup.sources.postgres.needs import needs as needs_of
 from dwebbackup.sources.postgres.properties import Properties
 from dwebbackup.sources.postgres.swap import Place, State
-from dwebbackup.sources.postgres.tools import Tools, choose, major_in
+from dwebbackup.sources.postgres.timescale import require_whole
+from dwebbackup.sources.postgres.tools import choose, major_in
 
 KINDS = frozenset({"schema", *load.ROWS, "sequences", "largeobjects", "largeobjectowners", "properties"})
 """The streams of a source of this kind, as `docs/format.md` describes them."""
@@ -24,11 +30,17 @@ class _Plan:
     """Everything decided before anything is touched."""
 
     place: Place
-    tools: Tools
-    server_major: int
     properties: Properties
     missing: tuple[str, ...]
-    owners: bool
+    """Roles that are not there."""
+    new_roles: tuple[str, ...]
+    """Those of them that will be made."""
+    obstacle: str
+    """Why things do not get their owners and rights; empty: they do."""
+    offers: Offers
+    differences: tuple[Difference, ...]
+    filling: Filling
+    streams: Sequence[StreamRecord]
 
 
 class PostgresTarget:
@@ -52,25 +64,22 @@ class PostgresTarget:
         with swap.control(self._server) as connection:
             plan = self._plan(connection, source, read, options)
         place, facts = plan.place, source.facts
-        sentences = [
+        steps = [
             f"create {place.temporary} ({facts.encoding}, {facts.detail('collate')}) on {self.url}",
             *_about_roles(plan),
-            f"restore the schema with pg_restore {plan.tools.version}",
-            f"fill {len(_tables(source))} tables with {_rows(source)} rows, {options.jobs} at a time",
+            *_about_extensions(plan),
+            f"restore the schema with pg_restore {plan.filling.tools.version}",
+            f"fill {len(load.by_table(plan.streams))} tables with {_rows(plan.streams)} rows, {options.jobs} at a time",
             "build indexes and constraints, refresh materialized views, analyze",
         ]
         match place.state:
             case State.ABSENT:
-                sentences.append(f"rename it to {place.name}")
+                steps.append(f"rename it to {place.name}")
             case State.EMPTY:
-                sentences.append(
-                    f"rename it to {place.name}, in the place of the empty database, which is removed first"
-                )
+                steps.append(f"rename it to {place.name}, in the place of the empty database, which is removed first")
             case State.FULL:
-                sentences.append(
-                    f"disconnect {place.sessions} sessions, keep {place.name} under another name, and rename"
-                )
-        return sentences
+                steps += _about_replacing(place, sum(stream.bytes for stream in plan.streams))
+        return [*steps, *_about_differences(plan)]
 
     def load(self, source: SourceRecord, read: StreamReader, options: TargetOptions) -> Restored:
         """Raises `TargetNotEmpty`, `DatabaseRefused`, `ToolMissing`, `RestoreFailed`, and what *read* raises."""
@@ -78,85 +87,93 @@ class PostgresTarget:
             connection = stack.enter_context(swap.control(self._server))
             plan = self._plan(connection, source, read, options)
             stack.enter_context(swap.only_one(connection, plan.place))
-            shortfalls = self._make_roles(connection, plan)
+            shortfalls = (*sentences(plan.differences, Grade.SHORT), *_missed(plan))
+            shortfalls += stack.enter_context(roles.made(connection, plan.properties, plan.new_roles))
             stack.enter_context(swap.vacated(connection, self._server, plan.place))
-            name = stack.enter_context(swap.temporary_database(connection, plan.place, source.facts))
-            if plan.owners:  # from the start: the schema public belongs to whoever owns the database
+            name = stack.enter_context(swap.temporary_database(connection, self._server, plan.place, source.facts))
+            if plan.filling.owners:  # from the start: the schema public belongs to whoever owns the database
                 owner = identifier(plan.properties.owner)
                 execute(connection, f"ALTER DATABASE {identifier(name)} OWNER TO {owner}")
-            shortfalls += self._fill(name, source, read, plan, options)
-            shortfalls += properties.apply(connection, name, plan.properties) if plan.owners else ()
-            notes = (*source.facts.notes, *swap.take_place(connection, plan.place))
-        return Restored(self.url, len(_tables(source)), _rows(source), notes, shortfalls)
+            filled = fill(plan.filling)
+            shortfalls += filled.shortfalls
+            absent = set(plan.missing).difference(plan.new_roles)
+            shortfalls += properties.apply(connection, name, plan.properties, owners=plan.filling.owners, absent=absent)
+            notes = (*source.facts.notes, *sentences(plan.differences, Grade.NOTE), *filled.notes)
+            notes += swap.take_place(connection, self._server, plan.place)
+        return Restored(self.url, len(load.by_table(filled.streams)), _rows(filled.streams), notes, shortfalls)
 
     def _plan(self, connection: Connection, source: SourceRecord, read: StreamReader, options: TargetOptions) -> _Plan:
         facts = source.facts
         if facts.kind != "postgres":
             raise WrongConfiguration(f"this backup is of {facts.kind}, and {self.url} is PostgreSQL")
         _require_known(source)
-        here, there = major(connection.info.server_version), major_in(facts.server_version)
-        if here < there:
-            raise DatabaseRefused(
-                f"the backup is of PostgreSQL {there}, and {self.url} is PostgreSQL {here}",
-                f"restore onto PostgreSQL {there} or newer",
-            )
-        tools = choose(max(here, major_in(facts.client_version)), self._bin_folder)
+        captured = properties.parse(b"".join(read(only(source, "properties"))))
+        needs = needs_of(facts, captured)
+        offers = look(connection, needs)
+        differences = judge(needs, offers)
+        require(differences, self.url)
+        without = left_out(needs, offers)
+        require_whole(facts.extensions, options.tables)
+        tools = choose(max(offers.major, major_in(facts.client_version)), self._bin_folder)
         place = swap.look(connection, self._server)
         swap.require_room(place, replace=options.replace)
-        self._require_extensions(connection, source)
-        captured = properties.parse(b"".join(read(only(source, "properties"))))
-        missing = properties.missing_roles(connection, captured)
-        owners = properties.may_give(connection, captured, missing)
-        return _Plan(place, tools, here, captured, missing, owners)
+        missing = roles.missing(connection, captured)
+        obstacle = roles.obstacle(connection, captured, missing)
+        new_roles = missing if not obstacle and roles.may_create(connection) else ()
+        filling = Filling(
+            self._server,
+            place.temporary,
+            source,
+            read,
+            tools,
+            options.jobs,
+            not obstacle,
+            tuple(options.tables),
+            frozenset((*without, *(BY_DATABASE[name] for name in without if name in BY_DATABASE))),
+        )
+        streams = wanted_rows(filling, self._server.environment(connection))
+        return _Plan(place, captured, missing, new_roles, obstacle, offers, differences, filling, streams)
 
-    def _require_extensions(self, connection: Connection, source: SourceRecord) -> None:
-        available = {
-            name for (name,) in execute(connection, "SELECT name::text FROM pg_catalog.pg_available_extensions")
-        }
-        lacking = [extension.name for extension in source.facts.extensions if extension.name not in available]
-        if lacking:
-            raise DatabaseRefused(
-                f"{self.url} lacks the extensions {', '.join(lacking)}",
-                "install their packages on the database server, then restore again",
-            )
 
-    def _make_roles(self, connection: Connection, plan: _Plan) -> tuple[str, ...]:
-        if not plan.owners:
-            names = ", ".join(plan.properties.role_names)
-            return (f"restored without owners and rights: this role may not act for all of {names}",)
-        return properties.create_roles(connection, plan.properties, plan.missing)
-
-    def _fill(
-        self, name: str, source: SourceRecord, read: StreamReader, plan: _Plan, options: TargetOptions
-    ) -> tuple[str, ...]:
-        """What was left out or comes short."""
-        server = self._server
-        with server.connect(name) as connection:
-            environment = server.environment(connection, name)
-            conninfo = server.conninfo(name)
-            if plan.owners:
-                schema.level_public(connection, major_in(source.facts.client_version))
-        with schema.archive_file(read(only(source, "schema"))) as archive:
-            notes = schema.restore_section(
-                plan.tools, archive, "pre-data", conninfo, environment, jobs=1, owners=plan.owners
-            )
-            load.load_rows(server, name, source.facts, _tables(source), read, options.jobs)
-            with server.connect(name) as connection:
-                load.set_sequences(connection, b"".join(read(only(source, "sequences"))))
-                if any(stream.kind == "largeobjects" for stream in source.streams):
-                    owners, pages = read(only(source, "largeobjectowners")), read(only(source, "largeobjects"))
-                    largeobjects.load(connection, source.facts, owners, pages, give=plan.owners)
-            notes += schema.restore_section(
-                plan.tools, archive, "post-data", conninfo, environment, jobs=options.jobs, owners=plan.owners
-            )
-        return notes + load.analyze(server, name, options.jobs)
+def _about_replacing(place: Place, rows: int) -> Iterator[str]:
+    yield f"disconnect whoever is connected to {place.name}: {', '.join(place.sessions) or 'nobody is now'}"
+    yield f"keep {place.name} under another name, and rename"
+    yield f"the server's disk has to hold both: {size(place.size)} that are there, {size(rows)} of rows, and indexes"
 
 
 def _about_roles(plan: _Plan) -> Iterator[str]:
-    if not plan.owners:
-        yield f"leave out owners and rights: this role may not act for all of {', '.join(plan.properties.role_names)}"
+    if plan.obstacle:
+        yield f"leave out owners and rights: {plan.obstacle}"
+    elif plan.new_roles:
+        yield f"create the roles {', '.join(plan.new_roles)}"
     elif plan.missing:
-        yield f"create the roles {', '.join(plan.missing)}"
+        yield f"leave out the roles {', '.join(plan.missing)}: this role may not create any"
+
+
+def _missed(plan: _Plan) -> Iterator[str]:
+    """What comes short of roles, owners and rights."""
+    if plan.obstacle:
+        yield f"restored without owners and rights: {plan.obstacle}"
+    elif plan.missing and not plan.new_roles:
+        yield f"the roles {', '.join(plan.missing)} were not made: this role may not create any"
+
+
+def _about_extensions(plan: _Plan) -> Iterator[str]:
+    made = [
+        f"{name} {offered.version}"
+        for name, offered in plan.offers.extensions.items()
+        if name not in plan.filling.left_out
+    ]
+    if made:
+        yield f"make the extensions {', '.join(made)}"
+
+
+def _about_differences(plan: _Plan) -> Iterator[str]:
+    if plan.properties.subscriptions:
+        names = ", ".join(subscription.name for subscription in plan.properties.subscriptions)
+        yield f"note: the subscriptions {names} will be disabled and without their slots"
+    for grade in (Grade.NOTE, Grade.SHORT, Grade.DOUBT):
+        yield from (f"note: {sentence}" for sentence in sentences(plan.differences, grade))
 
 
 def _require_known(source: SourceRecord) -> None:
@@ -169,17 +186,5 @@ def _require_known(source: SourceRecord) -> None:
         )
 
 
-def only(source: SourceRecord, kind: str) -> StreamRecord:
-    """The one stream of this kind. Raises `Damaged`."""
-    streams = [stream for stream in source.streams if stream.kind == kind]
-    if len(streams) != 1:
-        raise Damaged(f"the backup has {len(streams)} {kind} streams, not one")
-    return streams[0]
-
-
-def _tables(source: SourceRecord) -> list[StreamRecord]:
-    return [stream for stream in source.streams if stream.kind in load.ROWS]
-
-
-def _rows(source: SourceRecord) -> int:
-    return sum(stream.rows or 0 for stream in _tables(source))
+def _rows(streams: Sequence[StreamRecord]) -> int:
+    return sum(stream.rows or 0 for stream in streams)
