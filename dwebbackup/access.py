@@ -21,6 +21,9 @@ LARGEST_SECRET = 64 * 1024
 
 CHUNK_KEY_SIZE = 32
 
+PROBES = "probes/"
+"""Below this a writer puts objects that tell something of the store, and are deleted at once: nobody reads them."""
+
 GAP = 3
 """Writer numbers without a trace that an owner looks past before concluding that there are no more."""
 
@@ -135,12 +138,12 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     found = [writer for writer in opened if _has_something(writer.catalog)]
     if found:
         return found
-    if _has_begun(key, store):
+    if has_begun(key, store):
         raise NoSuchBackup(
             f"in {store.url} a first backup was begun, and none is complete yet",
             "wait until it ends, or run it again: what it stored will not be stored twice",
         )
-    if next(iter(store.list("w/")), None):
+    if holds_anything(store):
         raise NoSuchBackup(
             f"{store.url} holds backups, but this key opens none of them",
             "they belong to other words: check that these are the right ones",
@@ -171,10 +174,16 @@ def _has_something(catalog: Catalog) -> bool:
     return _has(catalog.store, HEAD) or _has(catalog.store, GENESIS)
 
 
-def _has_begun(key: Key, store: Store) -> bool:
+def holds_anything(store: Store) -> bool:
+    """Whether anybody's objects are in *store*."""
+    return any(f"/{PROBES}" not in stored.name for stored in store.list("w/"))
+
+
+def has_begun(key: Key, store: Store) -> bool:
     """Whether anything at all stands where the key's first writers write."""
     numbers = range(1, 1 + GAP) if isinstance(key, OwnerKey) else (key.number,)
-    return any(next(iter(open_writer(key, number, store).catalog.store.list("")), None) for number in numbers)
+    parts = (open_writer(key, number, store).catalog.store for number in numbers)
+    return any(not stored.name.startswith(PROBES) for part in parts for stored in part.list(""))
 
 
 def _has(store: Store, name: str) -> bool:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dwebbackup.config import Config, SourceConfig, StoreConfig
 from dwebbackup.errors import WrongConfiguration
-from dwebbackup.ports import Source, Store, Target
+from dwebbackup.ports import Finding, Source, Store, Target
 from dwebbackup.primitives import from_bech32
-from dwebbackup.sources.postgres import PostgresSource, PostgresTarget
 from dwebbackup.stores import Place
-from dwebbackup.stores.local import MARKER, LocalStore
+from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.retrying import Retrying
 from dwebbackup.stores.s3_address import AccessKey, Address
+from dwebbackup.stores.throttled import Bucket, Throttled
+
+if TYPE_CHECKING:
+    from dwebbackup.checking import ConfiguredStore
 
 POSTGRES = ("postgresql", "postgres")
 STORES = ("file", "s3")
+
+_CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 UPLOADS = 4
 """Packs put at once into a store that is far away; a disk gains nothing from more than one."""
@@ -33,15 +41,20 @@ def prepared_store(config: Config, stop: threading.Event | None = None) -> Store
     """The store, for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
     retrying = Retrying(_place(_only_store(config)), stop=stop)
     retrying.prepare()
-    return retrying
+    return Throttled(retrying, Bucket(config.rate), stop=stop) if config.rate else retrying
 
 
 def has_begun(config: Config) -> bool:
     """False where there is no store yet, and so nobody has backups. Whether a bucket has any, only it can tell."""
-    if not config.stores:
-        return False
-    only = _only_store(config)
-    return only.kind != "file" or os.path.exists(os.path.join(_folder(only.url), MARKER))
+    return bool(config.stores) and _has_begun(_only_store(config))
+
+
+def bare_store(store: StoreConfig) -> ConfiguredStore:
+    """One of the configured stores for `doctor`, which wants to see what happens at the first try."""
+    from dwebbackup.checking import ConfiguredStore  # noqa: PLC0415  # only `doctor` needs it
+
+    _require_scheme(f"store {store.called}", store.url, STORES)
+    return ConfiguredStore(_place(store), _has_begun(store), partial(_dialect, store) if store.kind == "s3" else None)
 
 
 def uploads(config: Config) -> int:
@@ -64,6 +77,8 @@ def target(config: Config) -> Target:
         raise WrongConfiguration(
             "no target is configured", "use --to postgresql://USER@HOST/DATABASE, or set DWEBBACKUP_TARGET"
         )
+    from dwebbackup.sources.postgres import PostgresTarget  # noqa: PLC0415  # as with sources
+
     _require_scheme("target", config.target, POSTGRES)
     return PostgresTarget(config.target, config.jobs, config.postgres_bin or None)
 
@@ -74,6 +89,8 @@ def recipients(config: Config) -> tuple[bytes, ...]:
 
 
 def _source(source: SourceConfig, config: Config) -> Source:
+    from dwebbackup.sources.postgres import PostgresSource  # noqa: PLC0415  # 0.1 s that `list` need not wait for
+
     _require_scheme(f"source {source.name}", source.url, POSTGRES)
     return PostgresSource(source.url, source.name, config.jobs, config.postgres_bin or None)
 
@@ -96,12 +113,34 @@ def _place(store: StoreConfig) -> Place:
     return _bucket(store) if store.kind == "s3" else LocalStore(_folder(store.url), store.called)
 
 
+def _has_begun(store: StoreConfig) -> bool:
+    return store.kind != "file" or LocalStore(_folder(store.url), store.called).has_begun()
+
+
 def _bucket(store: StoreConfig) -> Place:
     from dwebbackup.stores.s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.3 s that a folder need not wait for
 
+    return S3Store(_address(store), store.called, _access_key(store))
+
+
+def _dialect(store: StoreConfig, name: str) -> list[Finding]:
+    from dwebbackup.stores.dialect import dialect  # noqa: PLC0415  # as with S3Store
+
+    return dialect(_address(store), _access_key(store), name)
+
+
+def _address(store: StoreConfig) -> Address:
+    """With the certificates that OpenSSL's own variable names, where boto3, which knows only others, has none."""
+    address = Address.from_url(store.url)
+    usual = os.environ.get("SSL_CERT_FILE", "")
+    if address.ca or not os.path.isfile(usual) or any(map(os.environ.get, _CERTIFICATES_OF_BOTO3)):
+        return address
+    return replace(address, ca=usual)
+
+
+def _access_key(store: StoreConfig) -> AccessKey | None:
     secrets = store.secrets
-    key = AccessKey(secrets.access_key_id, secrets.secret_access_key, secrets.session_token) if secrets else None
-    return S3Store(Address.from_url(store.url), store.called, key)
+    return AccessKey(secrets.access_key_id, secrets.secret_access_key, secrets.session_token) if secrets else None
 
 
 def _folder(url: str) -> str:
@@ -122,8 +161,11 @@ def _require_scheme(what: str, url: str, known: Sequence[str]) -> None:
 
 
 def _recipient(text: str) -> bytes:
-    if text.startswith("age1"):
+    hint = "one begins with age1, and has 62 characters"
+    try:
         prefix, payload = from_bech32(text)
-        if prefix == "age" and len(payload) == 32:
-            return payload
-    raise WrongConfiguration(f"{text[:24]} is not an age recipient", "one begins with age1, and has 62 characters")
+    except WrongConfiguration as error:  # which speaks of any key
+        raise WrongConfiguration(f"{text[:24]} is not an age recipient: {error}", hint) from None
+    if prefix != "age" or len(payload) != 32:
+        raise WrongConfiguration(f"{text[:24]} is not an age recipient", hint)
+    return payload

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 
-_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
-"""Linux's monotonic clock stops while the machine sleeps; macOS has no such clock, and no need of one."""
+_AWAKE_IN_SLEEP: int | None = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
+"""`time.monotonic` stops while the machine sleeps: Linux's CLOCK_MONOTONIC does, and so does what it asks on macOS,
+where the clock that is called CLOCK_MONOTONIC goes on.
+"""
 
 
 def now() -> float:
@@ -15,8 +18,8 @@ def now() -> float:
 
 
 def monotonic() -> float:
-    """Seconds of a clock that never goes back, not even in sleep; only differences mean something."""
-    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
+    """Seconds of a clock that never goes back, and goes on in sleep (Linux, macOS); only differences mean something."""
+    return time.clock_gettime(_AWAKE_IN_SLEEP) if _AWAKE_IN_SLEEP is not None else time.monotonic()
 
 
 def iso(seconds: float) -> str:

@@ -93,6 +93,13 @@ def test_a_backup_says_what_it_did(shop: Shop):
     assert shop.call("backup").out.startswith("backup 3-")
 
 
+def test_the_first_backup_says_that_it_began_a_store(shop: Shop):
+    """It may be the empty folder on which a disk should be mounted."""
+    (note,) = [note for note in shop.back_up()["notes"] if "new store" in note]
+    assert note == f"a new store was begun in file://{shop.folder}: is its disk mounted?"
+    assert not [note for note in shop.back_up()["notes"] if "new store" in note]
+
+
 def test_a_writer_key_backs_up_and_cannot_read_a_row(shop: Shop, target_database: Database):
     line = shop.call("key", "writer").out.strip()
     shop.back_up(KEY=line)
@@ -245,6 +252,16 @@ def test_a_dry_run_touches_nothing(shop: Shop, target_database: Database):
     assert not target_database.exists()
 
 
+def test_a_dry_run_of_a_replacement_names_who_is_connected_and_how_much_room_it_takes(shop: Shop):
+    shop.back_up()
+    with psycopg.connect(shop.database.uri, application_name="the shop"):
+        ended = shop.call("restore", "latest", "--dry-run", "--replace", "--json", TARGET=shop.database.uri)
+    steps = ended.json["plan"]
+    assert f"disconnect whoever is connected to {shop.database.name}: postgres (the shop)" in steps
+    assert any("has to hold both" in step for step in steps)
+    assert shop.database.psql("SELECT count(*) FROM customer") == "3000"
+
+
 def test_a_restore_that_leaves_something_out_is_not_called_complete(shop: Shop, target_database: Database):
     role = f"{shop.database.name}_app"
     shop.database.psql(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON customer TO {role}")
@@ -330,9 +347,17 @@ def test_a_changed_pack_is_found(shop: Shop, target_database: Database):
     assert shop.call("verify", "--json").json["ok"] is True  # it is there, with its size
     ended = shop.call("verify", "--data", "latest", "--json", expect=12)
     assert ended.json["ok"] is False
-    assert ended.json["findings"][0]["severity"] == "error"
-    shop.call("restore", "latest", "--to", target_database.uri, expect=12)
+    (finding,) = ended.json["findings"]
+    assert finding["severity"] == "error"
+    advice = f"delete packs/{pack.parent.name}/{pack.name}"
+    assert advice in finding["message"]
+    assert advice in shop.call("restore", "latest", "--to", target_database.uri, expect=12).err
     assert not target_database.exists()
+    shop.back_up()
+    shop.call("verify", "--data", "latest", expect=12)  # what is there with its size is taken for good
+    pack.unlink()
+    shop.back_up()
+    shop.call("verify", "--data", "latest")
 
 
 def test_a_missing_pack_is_found_without_reading(shop: Shop):

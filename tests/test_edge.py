@@ -15,7 +15,7 @@ import pytest
 
 from calling import PROGRAM, call, environment
 from dwebbackup import errors
-from dwebbackup.cli.edge import STOP, run
+from dwebbackup.cli.edge import STOP, Stopped, run
 from dwebbackup.keys import OwnerKey
 
 WORDS = OwnerKey(bytes(range(32))).words
@@ -108,6 +108,13 @@ def test_notes_are_told(capsys: pytest.CaptureFixture[str]):
     error.add_note("nor could a checkpoint be written")
     run(command_that_raises(error), [])
     assert capsys.readouterr().err == "error: it broke\nnote: nor could a checkpoint be written\n"
+
+
+def test_notes_are_told_of_what_was_interrupted(capsys: pytest.CaptureFixture[str]):
+    stopped = Stopped("SIGTERM")
+    stopped.add_note("backup 7 is complete")
+    assert run(command_that_raises(stopped), []) == 130
+    assert "note: backup 7 is complete\n" in capsys.readouterr().err
 
 
 def test_a_child_whose_pipe_broke_is_no_reason_to_be_silent(capfd: pytest.CaptureFixture[str]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -27,29 +28,44 @@ from dwebbackup.report.wording import count, duration, size
     help="Only this source: a configured one's name, or a URL. [DWEBBACKUP_SOURCE]",
 )
 @click.option("--jobs", type=int, metavar="N", help="Tables read at once. [DWEBBACKUP_JOBS]")
+@click.option(
+    "--max-snapshot",
+    default="",
+    metavar="DURATION",
+    help="Fail rather than hold the snapshot open for longer: 30m, 2h. [DWEBBACKUP_MAX_SNAPSHOT]",
+)
+@click.option("--rate", default="", metavar="RATE", help="Put no more bytes a second: 800K, 5M. [DWEBBACKUP_RATE]")
 @with_session
-def command(session: Session, sources: tuple[str, ...], jobs: int | None) -> int | None:
+def command(session: Session, sources: tuple[str, ...], jobs: int | None, max_snapshot: str, rate: str) -> int | None:
     """Make one backup now.
 
     With the 24 words it is made as the current writer; a rented machine should have a writer key instead, which
     cannot read what it wrote. A backup that says it is done can be restored.
     """
-    config = session.config(sources=sources, jobs=jobs)
+    config = session.config(sources=sources, jobs=jobs, max_snapshot=max_snapshot, rate=rate)
     key = key_of(config)
     if isinstance(key, ReaderKey):
         raise KeyForbids("a reader key restores; it cannot add backups", "use a writer key, or the 24 words")
     parts = assemble.sources(config)
     recipients = assemble.recipients(config)
+    begun = assemble.has_begun(config)
     store = assemble.prepared_store(config, STOP)
+    notes = [] if begun else [f"a new store was begun in {store.url}: is its disk mounted?"]
     writer = _writer(key, config)
     with session.progress() as progress:
-        options = Options(config.jobs, assemble.uploads(config), recipients, progress=progress)
+        options = Options(
+            config.jobs,
+            assemble.uploads(config),
+            recipients,
+            max_snapshot=config.max_snapshot,
+            progress=progress,
+        )
         done = back_up(parts, below(store, writer.id), writer, options)
-    session.show(document(done), text(done))
+    session.report(document(done, notes), text(done, notes), good=not done.doubts)
     return session.end(done.doubts)
 
 
-def document(done: Done) -> dict[str, Any]:
+def document(done: Done, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The backup, for programs."""
     ref, manifest = done.backup.ref, done.backup.manifest
     return {
@@ -62,16 +78,22 @@ def document(done: Done) -> dict[str, Any]:
         "bytes_stored": done.bytes_stored,
         "packs_new": manifest.packs,
         "seconds": round(done.seconds, 3),
+        "notes": [*notes, *_notes(done)],
         "doubts": done.doubts,
     }
 
 
-def text(done: Done) -> str:
+def text(done: Done, notes: Sequence[str] = ()) -> str:
     """The backup, for people."""
     manifest = done.backup.manifest
     names = ", ".join(source.facts.name for source in manifest.sources)
     figures = f"{size(done.bytes_read)} read, {size(done.bytes_stored)} stored in {count(manifest.packs, 'new pack')}"
-    return "\n".join([f"backup {done.backup.ref.id} of {names}: {figures}, {duration(done.seconds)}", *done.links])
+    first = f"backup {done.backup.ref.id} of {names}: {figures}, {duration(done.seconds)}"
+    return "\n".join([first, *done.links, *(f"note: {note}" for note in (*notes, *_notes(done)))])
+
+
+def _notes(done: Done) -> list[str]:
+    return [note for source in done.backup.manifest.sources for note in source.facts.notes]
 
 
 def _writer(key: WriterKey | OwnerKey, config: Config) -> WriterKey:

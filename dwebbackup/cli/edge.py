@@ -11,9 +11,11 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType
+from typing import TextIO
 
 import click
 
+from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.errors import DwebbackupError, Interrupted, WrongConfiguration
 from dwebbackup.report.redaction import redact
 
@@ -32,18 +34,51 @@ class Stopped(KeyboardInterrupt):
     """
 
 
+class Unwritten(DwebbackupError):
+    """What was asked for is done, and whoever asked will not see how it went."""
+
+
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run *command*, and say what went wrong; gives the exit status."""
     _obey_signals()
+    give_back_large_buffers()
     sys.setswitchinterval(SWITCH_INTERVAL)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names have any characters
     try:
         status = _invoke(command, arguments)
-        sys.stdout.flush()
+        write("")
     except (Exception, Stopped) as error:  # noqa: BLE001  # this is where every error ends
         return _tell(_understood(error), arguments)
     return status
+
+
+def write(text: str) -> None:
+    """On stdout, at once. Raises `Unwritten`; `BrokenPipeError` where nobody reads any more."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _to_nowhere(sys.stdout)
+        raise Unwritten(
+            f"done, but the result could not be written: {error.strerror}",
+            "`dwebbackup list` shows which backups there are",
+        ) from error
+
+
+def _replace_closed_streams() -> None:
+    """Python has None for one that was closed when it began: what goes there goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as we run
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    """What is still to be flushed would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _invoke(command: click.Command, arguments: Sequence[str]) -> int:
@@ -70,38 +105,60 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def _understood(error: BaseException) -> BaseException:
-    """Errors of click, and of being stopped, in our own terms."""
+    """Errors of click, and of being stopped, in our own terms; with their notes."""
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "dwebbackup"
         return WrongConfiguration(error.format_message(), f"`{path} --help` explains")
     if isinstance(error, Stopped) or STOP.is_set():  # children get the signal, too, and may fail first
-        return Interrupted(
+        interrupted = Interrupted(
             f"interrupted by {error}" if isinstance(error, Stopped) else "interrupted",
             "what was restorable still is; the same command, run again, goes on from what is stored",
         )
+        for note in getattr(error, "__notes__", ()):
+            interrupted.add_note(note)
+        return interrupted
     return error
 
 
 def _tell(error: BaseException, arguments: Sequence[str]) -> int:
-    if isinstance(error, BrokenPipeError) and _nobody_reads():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+    if isinstance(error, BrokenPipeError) and _let_go():
         return 1
     status, hint = 1, "this is a fault of dwebbackup; --debug shows where"
     message = f"unexpected {type(error).__name__}: {error}"
     if isinstance(error, DwebbackupError):
         status, hint, message = error.exit_status, error.hint, str(error)
     message, hint = redact(message), redact(hint)
-    if "--debug" in arguments:
-        sys.stderr.write(redact("".join(traceback.format_exception(error))))
     lines = [f"error: {message}", *(f"note: {redact(note)}" for note in getattr(error, "__notes__", ()))]
-    print("\n".join([*lines, f"hint: {hint}"] if hint else lines), file=sys.stderr)
+    lines += [f"hint: {hint}"] if hint else []
+    if "--debug" in arguments:
+        lines.insert(0, redact("".join(traceback.format_exception(error))).rstrip())
+    document = {"error": message, "hint": hint, "status": status}
+    try_to_tell(sys.stderr, "\n".join(lines))
     if "--json" in arguments:
-        print(json.dumps({"error": message, "hint": hint, "status": status}, ensure_ascii=False), flush=True)
+        try_to_tell(sys.stdout, json.dumps(document, ensure_ascii=False))
     return status
 
 
-def _nobody_reads() -> bool:
-    """Whether it was our own output that broke, as under `| head`, and not the pipe to some child."""
+def try_to_tell(stream: TextIO, text: str) -> None:
+    """A line on *stream*; one that cannot be written does not spoil what is done, and the status says it all."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        _to_nowhere(stream)
+
+
+def _let_go() -> bool:
+    """Whether it was our own output that broke, as under `| head`, and not the pipe to some child.
+
+    What is still to be flushed then goes nowhere.
+    """
+    broken = [stream for stream in (sys.stdout, sys.stderr) if _is_broken(stream.fileno())]
+    for stream in broken:
+        _to_nowhere(stream)
+    return bool(broken)
+
+
+def _is_broken(descriptor: int) -> bool:
     poll = select.poll()
-    poll.register(sys.stdout, select.POLLOUT)
+    poll.register(descriptor, select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -36,9 +36,10 @@ def command(session: Session, number: int | None) -> None:
         raise WrongConfiguration(f"the start of writer {number} is marked already")
     genesis = Genesis(writer.id, number, clock.iso(clock.now()))
     links = part.put(GENESIS, records.write_line(genesis, owner.sign_seed))
-    session.show(
+    session.report(
         {"number": number, "writer_id": writer.id, "links": links},
         f"writer {number} ({writer.id}) begins in {store.url}",
+        good=True,
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from dataclasses import replace
 
 import click
 
 from dwebbackup import assemble, clock
 from dwebbackup.access import open_writer
+from dwebbackup.cli.asking import ask_back
 from dwebbackup.cli.choosing import reachable, writer_numbers
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, owner_of, with_session
-from dwebbackup.cli.sheet import recovery_sheet
+from dwebbackup.cli.sheet import recovery_sheet, write_sheet
 from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids, NoSuchBackup, WrongConfiguration
 from dwebbackup.keys import OwnerKey, WriterKey
@@ -35,10 +36,19 @@ def command() -> None:
 
 
 @command.command("new")
-@click.option("--sheet", metavar="FILE", help="Also write a recovery sheet to print, readable by you only.")
+@click.option(
+    "--sheet",
+    type=click.Path(),
+    metavar="FILE",
+    help="Also write a recovery sheet to print, readable by you only.",
+)
+@click.option("--no-confirm", is_flag=True, help="On a terminal: do not ask for two of the words.")
 @with_session
-def new(session: Session, sheet: str | None) -> None:
-    """Make 24 new words."""
+def new(session: Session, sheet: str | None, no_confirm: bool) -> None:
+    """Make 24 new words.
+
+    On a terminal, two of them are asked for afterwards, so that you see whether they are written down well.
+    """
     owner = OwnerKey.generate()
     writer = owner.writer(1)
     if sheet:
@@ -46,6 +56,8 @@ def new(session: Session, sheet: str | None) -> None:
     session.warn([WARNING])
     document = {"words": owner.words, "writer": writer.line, "number": 1, **_public(owner), "writer_id": writer.id}
     session.show(document, _new_text(owner, writer, sheet))
+    if not (no_confirm or session.json) and sys.stdin.isatty() and sys.stdout.isatty():
+        ask_back(owner.words.split())
 
 
 @command.command("show")
@@ -63,13 +75,13 @@ def show(session: Session, identity: bool) -> None:
             {"kind": kind, "number": key.number, "writer_id": key.id}, f"{kind} key of writer {key.number}, {key.id}"
         )
         return
+    if identity:  # for which no store is asked: it may be what is left when all of them are down
+        line = to_bech32("age-secret-key-", key.identity).upper()
+        session.show({"kind": "owner", **_public(key), "identity": line}, line)
+        return
     writers = [{"number": n, "writer_id": key.writer(n).id} for n in writer_numbers(key, config) or [1]]
-    document = {"kind": "owner", **_public(key), "writers": writers}
     text = "\n".join([_recipient_line(key), *(f"writer {each['number']}   {each['writer_id']}" for each in writers)])
-    if identity:
-        text = to_bech32("age-secret-key-", key.identity).upper()
-        document["identity"] = text
-    session.show(document, text)
+    session.show({"kind": "owner", **_public(key), "writers": writers}, text)
 
 
 @command.command("writer")
@@ -143,14 +155,5 @@ def _new_text(owner: OwnerKey, first: WriterKey, sheet: str | None) -> str:
 
 
 def _write_sheet(path: str, owner: OwnerKey, config: Config) -> None:
-    text = recovery_sheet(
-        owner, [store.url for store in config.stores], [(1, owner.writer(1).id)], clock.iso(clock.now())[:10]
-    )
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise WrongConfiguration(f"{path} is there already", "it may be another key's sheet; name a new file") from None
-    except OSError as error:
-        raise WrongConfiguration(f"cannot write {path}: {error.strerror}") from None
-    with open(descriptor, "w") as file:
-        file.write(text)
+    stores, today = [store.url for store in config.stores], clock.iso(clock.now())[:10]
+    write_sheet(path, recovery_sheet(owner, stores, [(1, owner.writer(1).id)], today))

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from dwebbackup import config
+from dwebbackup.cli.edge import try_to_tell, write
 from dwebbackup.config import Config, Given
 from dwebbackup.errors import Incomplete, KeyForbids, WrongConfiguration
 from dwebbackup.keys import Key, OwnerKey, parse_key
@@ -41,13 +42,22 @@ class Session:
         self.warn(loaded.warnings)
         return loaded
 
+    def survey(self) -> tuple[Config, tuple[WrongConfiguration, ...]]:
+        """The configuration and all that is wrong with it; nothing of that is told yet."""
+        return config.survey(self.given)
+
     def show(self, document: Mapping[str, Any], text: str) -> None:
-        """The result, on stdout: for programs or for people."""
-        print(json.dumps(document, ensure_ascii=False) if self.json else text, flush=True)
+        """What was asked for, on stdout: for programs or for people."""
+        write(f"{json.dumps(document, ensure_ascii=False) if self.json else text}\n")
+
+    def report(self, document: Mapping[str, Any], text: str, *, good: bool) -> None:
+        """How something that was done went; where it went well, `--quiet` has nothing to say."""
+        if self.json or not (self.quiet and good):
+            self.show(document, text)
 
     def warn(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
-            print(f"warning: {redact(sentence)}", file=sys.stderr)
+            try_to_tell(sys.stderr, f"warning: {redact(sentence)}")
 
     def end(self, doubts: Sequence[str]) -> int | None:
         """The exit status of work that is done; *doubts* make it incomplete, and are told."""
@@ -61,7 +71,9 @@ class Session:
 def with_session(command: Command) -> Command:
     """Give *command* the common options, and what they say as its first argument, a `Session`."""
 
-    @click.option("--config", "config_file", default="", metavar="FILE", help="The YAML file to use.")
+    @click.option(
+        "--config", "config_file", default="", type=click.Path(), metavar="FILE", help="The YAML file to use."
+    )
     @click.option(
         "--store",
         "stores",
@@ -72,11 +84,12 @@ def with_session(command: Command) -> Command:
     @click.option(
         "--key-file",
         default="",
+        type=click.Path(),
         metavar="FILE",
         help="A file with the words, or with a key line. [DWEBBACKUP_KEY_FILE]",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    @click.option("--quiet", is_flag=True, help="Show no progress, and of log lines only warnings.")
+    @click.option("--quiet", is_flag=True, help="Say nothing while and when all is well.")
     @click.option("--debug", is_flag=True, help="Show where an error comes from, and more log lines.")
     @functools.wraps(command)
     def wrapper(

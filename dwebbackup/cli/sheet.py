@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 
+from dwebbackup.errors import WrongConfiguration
 from dwebbackup.keys import OwnerKey
 from dwebbackup.primitives import to_bech32
 
+Writers = Sequence[tuple[int, str]] | None
+"""Numbers and ids; None where the store could not be asked."""
 
-def recovery_sheet(owner: OwnerKey, stores: Sequence[str], writers: Sequence[tuple[int, str]], date: str) -> str:
+
+def recovery_sheet(owner: OwnerKey, stores: Sequence[str], writers: Writers, date: str) -> str:
     """A page of plain text to print and keep: the words, where the backups are, how to get them back.
 
-    *stores* are URLs without credentials, *writers* numbers and ids. The page is a secret.
+    *stores* are URLs without credentials. The page is a secret.
     """
     return _SHEET.format(
         date=date,
         words=_in_columns(owner.words.split()),
-        stores="\n".join(f"  {url}" for url in stores) or "  (none yet)",
-        writers="\n".join(f"  {number}  {name}" for number, name in writers) or "  (none yet)",
+        whereabouts=whereabouts(stores, writers),
         recipient=to_bech32("age", owner.recipient),
         store_variable=shlex.quote(" ".join(stores)) if stores else "...",
     )
+
+
+def whereabouts(stores: Sequence[str], writers: Writers) -> str:
+    """The part of the sheet that is no secret."""
+    none = "  (none yet)" if writers is not None else "  (not known: the store could not be asked)"
+    return _WHEREABOUTS.format(
+        stores="\n".join(f"  {url}" for url in stores) or "  (none yet)",
+        writers="\n".join(f"  {number}  {name}" for number, name in writers or ()) or none,
+    )
+
+
+def write_sheet(path: str, text: str) -> None:
+    """Into a new file that only its owner can read. Raises `WrongConfiguration`."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise WrongConfiguration(f"{path} is there already", "it may be another key's sheet; name a new file") from None
+    except OSError as error:
+        raise WrongConfiguration(f"cannot write {path}: {error.strerror}") from None
+    try:
+        with open(descriptor, "w") as file:
+            file.write(text)
+    except OSError as error:  # with a part of the words it would look like a sheet
+        os.unlink(path)
+        raise WrongConfiguration(f"cannot write {path}: {error.strerror}") from None
 
 
 def _in_columns(words: Sequence[str], columns: int = 4) -> str:
@@ -29,6 +58,15 @@ def _in_columns(words: Sequence[str], columns: int = 4) -> str:
     rows = ["".join(cells[at : at + columns]) for at in range(0, len(cells), columns)]
     return "\n".join(f"  {row.rstrip()}" for row in rows)
 
+
+_WHEREABOUTS = """\
+Where the backups are:
+
+{stores}
+
+Writers (number, id):
+
+{writers}"""
 
 _SHEET = """\
 dwebbackup recovery sheet, {date}
@@ -41,13 +79,7 @@ The 24 words, in the order of their numbers:
 
 {words}
 
-Where the backups are:
-
-{stores}
-
-Writers (number, id):
-
-{writers}
+{whereabouts}
 
 Every backup is sealed to this age recipient:
 

@@ -13,7 +13,8 @@ from dwebbackup.catalog import Backup
 from dwebbackup.cli.choosing import Wanted, find, overdue
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
-from dwebbackup.manifest import Manifest, SourceRecord, encode
+from dwebbackup.documents import encode
+from dwebbackup.manifest import Manifest, SourceRecord
 from dwebbackup.report.wording import count, size, table
 
 
@@ -71,7 +72,7 @@ def _source(source: SourceRecord) -> Iterator[str]:
     rows = [
         (
             stream.kind,
-            ".".join(stream.path),
+            ".".join(stream.path) + (f" part {stream.part + 1}" if stream.part else ""),
             "" if stream.rows is None else f"{stream.rows:,}",
             size(stream.bytes),
             f"{stream.chunks:,}",

@@ -54,7 +54,7 @@ def command(session: Session, backup: str | None, data: float | None) -> int | N
         {"severity": finding.severity, "what": finding.what, "message": finding.message} for finding in report.findings
     ]
     figures = {"backups": report.backups, "packs": report.packs, "bytes_read": report.bytes_read}
-    session.show({"ok": report.ok, "findings": findings, **figures}, _text(report))
+    session.report({"ok": report.ok, "findings": findings, **figures}, _text(report), good=not findings)
     if not report.ok:
         return Damaged.exit_status
     return Incomplete.exit_status if findings else None

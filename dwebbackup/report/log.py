@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
-
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dwebbackup import clock
 from dwebbackup.report.redaction import redact
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 CLEAR_LINE = "\r\x1b[K"
 """On a terminal before every line: a progress bar may stand there. It is drawn again below."""
@@ -19,8 +21,39 @@ CLEAR_LINE = "\r\x1b[K"
 _SECRET_FIELD = re.compile(r"(?i)password|secret|phrase|token|words|identity")
 
 
+_to_do: list[Callable[[], None]] = []
+"""What `set_up` left until the first line."""
+
+
 def set_up(stream: TextIO, level: int = logging.INFO) -> None:
-    """From now on, log lines of at least that *level* go to *stream*."""
+    """From now on, log lines of at least that *level* go to *stream*.
+
+    structlog is imported with the first of them: that takes 40 ms, and most commands log nothing.
+    """
+    _to_do[:] = [partial(_configure, stream, level)]
+    if "structlog" in sys.modules:
+        _finish()
+    logging.basicConfig(handlers=[_Forward()], level=max(level, logging.WARNING), force=True)
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    """Where the room of that *name* logs; ask for it with each line."""
+    import structlog  # noqa: PLC0415  # see `set_up`
+
+    _finish()
+    bound: FilteringBoundLogger = structlog.get_logger(name)
+    return bound
+
+
+def _finish() -> None:
+    for step in _to_do:
+        step()
+    _to_do.clear()
+
+
+def _configure(stream: TextIO, level: int) -> None:
+    import structlog  # noqa: PLC0415  # see `set_up`
+
     terminal = stream.isatty()
     renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if terminal:
@@ -37,14 +70,13 @@ def set_up(stream: TextIO, level: int = logging.INFO) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),
     )
-    logging.basicConfig(handlers=[_Forward()], level=max(level, logging.WARNING), force=True)
 
 
 class _Forward(logging.Handler):
     """What libraries log goes the same way, and through the same redaction."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger(record.name).log(record.levelno, record.getMessage())
+        logger(record.name).log(record.levelno, record.getMessage())
 
 
 def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

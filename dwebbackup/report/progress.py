@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
-
-import structlog
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dwebbackup import clock
 from dwebbackup.ports import Progress, Quiet
+from dwebbackup.report import log
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LINE_EVERY = 30.0
 """Seconds between two log lines."""
-
-_log = structlog.get_logger(__name__)
 
 
 @contextmanager
@@ -38,8 +37,11 @@ class Bar:
     """One line that is drawn over and over: bytes, rate, time left. It is gone when the work is done."""
 
     def __init__(self, stream: TextIO) -> None:
+        from tqdm import tqdm  # noqa: PLC0415  # only a terminal needs it
+
         self._stream = stream
         self._lock = threading.Lock()
+        self._tqdm = tqdm
         self._bar: tqdm[Any] | None = None
         tqdm.monitor_interval = 0  # else tqdm starts a thread that wakes up every ten seconds
         tqdm.set_lock(threading.RLock())  # its own also locks out other processes, of which there are none
@@ -47,7 +49,7 @@ class Bar:
     def begin(self, what: str, total: int | None) -> None:
         self.end()
         with self._lock:
-            self._bar = tqdm(
+            self._bar = self._tqdm(
                 desc=what,
                 total=total or None,
                 file=self._stream,
@@ -73,7 +75,9 @@ class Bar:
 
 
 class Lines:
-    """A log line about every `LINE_EVERY` seconds, and one at the end. *monotonic* is for tests."""
+    """A log line about every `LINE_EVERY` seconds, and one at the end of what took that long: the result of what is
+    quicker says it all. *monotonic* is for tests.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = clock.monotonic) -> None:
         self._monotonic = monotonic
@@ -99,12 +103,14 @@ class Lines:
 
     def end(self) -> None:
         with self._lock:
+            if self._told == self._began:
+                return
             seconds = round(self._monotonic() - self._began, 1)
-            _log.info(f"{self._what}: done", bytes=self._done, seconds=seconds)
+            log.logger(__name__).info(f"{self._what}: done", bytes=self._done, seconds=seconds)
 
     def _tell(self, now: float) -> None:
         rate = self._done / max(now - self._began, 0.001)
         left = {}
         if self._total and self._total >= self._done:
             left = {"total": self._total, "seconds_left": round((self._total - self._done) / max(rate, 1))}
-        _log.info(self._what, bytes=self._done, bytes_per_second=round(rate), **left)
+        log.logger(__name__).info(self._what, bytes=self._done, bytes_per_second=round(rate), **left)

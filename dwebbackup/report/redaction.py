@@ -6,8 +6,6 @@ import functools
 import re
 from collections.abc import Iterator
 
-from mnemonic import Mnemonic
-
 SHORTEST_RUN = 8
 """So many words of the BIP39 list in a row are taken for a recovery phrase; prose has two or three."""
 
@@ -53,4 +51,6 @@ def _runs(text: str) -> Iterator[list[re.Match[str]]]:
 
 @functools.cache
 def _word_list() -> frozenset[str]:
+    from mnemonic import Mnemonic  # noqa: PLC0415  # most commands have nothing to hide from
+
     return frozenset(Mnemonic("english").wordlist)
