@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -126,9 +126,9 @@ class Catalog:
 
         A manifest that nobody can read, or that somebody else signed, is passed over and named in `doubts`;
         but when the head vouches for a newer one than can be read, that is an error: what is newest must not
-        silently get older. Raises `Damaged`, `StoreUnreachable`.
+        silently get older. Raises `Damaged`, `StoreUnreachable`, `ToolMissing`.
         """
-        newest = self.survey(self.head())
+        newest = self._survey_unless_moving(self.head())
         if newest.lost:
             readable = ", ".join(tip.ref.id for tip in newest.tips)
             raise Damaged(
@@ -140,14 +140,35 @@ class Catalog:
     def newest_for_writing(self) -> Newest:
         """The same for a writer, whom nothing of this stops: what is lost is a parent, and a doubt.
 
-        Otherwise whoever can spoil one object could stop all backups. Raises `StoreUnreachable`.
+        Otherwise whoever can spoil one object could stop all backups. What this writer signed with a newer version
+        does stop it: nobody builds on what he cannot read. Raises `StoreUnreachable`, `ToolMissing`.
         """
         try:
             head = self.head()
         except Damaged as error:
             newest = self.survey(None)
             return replace(newest, doubts=(*newest.doubts, f"the head was passed over: {error}"))
-        return self.survey(head)
+        return self._survey_unless_moving(head)
+
+    def _survey_unless_moving(self, head: Head | None) -> Newest:
+        """A survey again and again, as long as something is odd about it and the head has moved on meanwhile.
+
+        While manifests are listed and read, a backup may end and a prune drop those that it saw.
+        """
+        while True:
+            newest = self.survey(head)
+            if not newest.doubts:
+                return newest
+            before, head = head, self._head_after(head)
+            if head == before:
+                return newest
+
+    def _head_after(self, head: Head | None) -> Head | None:
+        """The head as it is now, if it can be read."""
+        try:
+            return self.head() or head
+        except Damaged:
+            return head
 
     def survey(self, head: Head | None) -> Newest:
         """What there is, against a head that was read before: a backup that ends meanwhile is then in the listing.
@@ -213,12 +234,17 @@ class Catalog:
         return replace(newest.tips[0], doubts=newest.doubts)
 
     def indexes(self, manifest: Manifest) -> list[Index]:
-        """The indexes a manifest names, in its order.
+        """The indexes a manifest names, in its order."""
+        return list(self.each_index(manifest.indexes))
 
-        A few are fetched at once, and one at a time is decoded, which takes six times its sealed size.
+    def each_index(self, refs: Collection[ObjectRef]) -> Iterator[Index]:
+        """These indexes, in the order asked for.
+
+        A few are fetched at once, and one at a time is decoded, which takes six times their sealed size.
         """
-        fetched = ahead(lambda ref: self._sealed("index", ref), manifest.indexes, INDEXES)
-        return [self._unsealed(Index, ref, sealed) for ref, sealed in zip(manifest.indexes, fetched, strict=True)]
+        fetched = ahead(lambda ref: self._sealed("index", ref), refs, INDEXES)
+        for ref, sealed in zip(refs, fetched, strict=True):
+            yield self._unsealed(Index, ref, sealed)
 
     def index(self, ref: ObjectRef) -> Index:
         return self._object(Index, ref)

@@ -13,9 +13,10 @@ from typing import Literal
 from dwebbackup import records
 from dwebbackup.access import Opened
 from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
+from dwebbackup.documents import encode
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
-from dwebbackup.fetching import Layout, PackReader, Span
-from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, encode
+from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
+from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord
 from dwebbackup.ports import Progress, Stored
 
 THREADS = 4
@@ -52,12 +53,14 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     missing or damaged is a finding, not an exception.
     """
     findings: list[Finding] = []
+    backups = [backup] if backup else _read_all(opened.catalog, _listed(opened, findings), findings)
+    # Only now that manifests were listed: otherwise the packs of a backup that ends in between would seem missing.
     present = {stored.name: stored for stored in opened.catalog.store.list("packs/")}
     indexes = _Indexes(opened.catalog)
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
     count = 0
-    for count, each in enumerate([backup] if backup else _all(opened, findings), 1):  # noqa: B007
+    for count, each in enumerate(backups, 1):  # noqa: B007
         findings.extend(Finding("warning", "catalog", doubt) for doubt in each.doubts)
         entries = _check_backup(opened, each, indexes, present, findings)
         packs.update((entry.sha256, entry) for entry in entries)
@@ -127,20 +130,22 @@ def _keys(
         yield entry.sha256, key
 
 
-def _all(opened: Opened, findings: list[Finding]) -> Iterator[Backup]:
-    """Every manifest that can be read, one by one; the chain as the head and the manifests tell it."""
+def _listed(opened: Opened, findings: list[Finding]) -> Sequence[ManifestRef]:
+    """All manifests; the chain as the head and they tell it."""
     catalog = opened.catalog
     findings.extend(_genesis(opened))
-    refs: Sequence[ManifestRef]
     try:
         newest = catalog.newest()
     except (Damaged, ToolMissing) as error:
         findings.append(Finding("error", "head", str(error)))
-        refs = catalog.refs()
-    else:
-        refs = newest.refs  # the very listing that the head agreed with: another might be shorter
-        findings.extend(Finding("warning", "catalog", doubt) for doubt in newest.doubts)
-        findings.extend(_chain(newest))
+        return catalog.refs()
+    findings.extend(Finding("warning", "catalog", doubt) for doubt in newest.doubts)
+    findings.extend(_chain(newest))
+    return newest.refs  # the very listing that the head agreed with: another might be shorter
+
+
+def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Finding]) -> Iterator[Backup]:
+    """Every manifest that can be read, one by one."""
     for ref, read in zip(refs, catalog.read_all(refs), strict=True):
         if isinstance(read, Backup):
             yield read
@@ -239,7 +244,11 @@ def _read(
     def one(entry: PackEntry) -> int:
         try:
             readers[keys[entry.sha256]].check(entry)
-        except (Damaged, KeyForbids) as error:
+        except ObjectMissing as error:
+            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", str(error)))
+        except Damaged as error:
+            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", f"{error}; {what_to_do(entry)}"))
+        except KeyForbids as error:
             findings.append(Finding("error", f"pack {entry.sha256[:12]}…", str(error)))
         progress.advance(entry.size)
         return entry.size

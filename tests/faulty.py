@@ -5,6 +5,7 @@
     store = Faulty(stored, at={("put", 3): Fault.kill_after})    # the third put
     store = Faulty(stored, at={"list": Fault.hide}, hidden=lambda name: "/packs/" in name)
     store = Faulty(stored, dead_from(17))                        # any function of a `Call` is a plan
+    store = Lagging(stored, by=3)                                # its listings leave out the last three puts
 
 `store.calls` is what was asked for, `store.struck` where a fault really hit: assert on it, so that a plan
 which never fires cannot pass for a success.
@@ -21,7 +22,7 @@ from typing import TypeVar
 
 from dwebbackup.errors import ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Store, Stored, StoreTraits
-from dwebbackup.stores import Refused, check_name, check_prefix
+from dwebbackup.stores import Refused, check_name, check_prefix, check_size
 
 T = TypeVar("T")
 
@@ -53,14 +54,12 @@ class MemoryStore:
         return (f"{self.url}/{name}",)
 
     def get(self, name: str) -> bytes:
-        check_name(name)
-        try:
-            return self.objects[name]
-        except KeyError:
-            raise ObjectMissing(f"store {self.name} has no {name}") from None
+        data = self._object(name)
+        check_size(name, len(data))
+        return data
 
     def head(self, name: str) -> Stored:
-        return Stored(name, len(self.get(name)), self.modified[name])
+        return Stored(name, len(self._object(name)), self.modified[name])
 
     def list(self, prefix: str) -> Iterator[Stored]:
         check_prefix(prefix)
@@ -70,6 +69,13 @@ class MemoryStore:
     def delete(self, name: str) -> None:
         check_name(name)
         self.objects.pop(name, None)
+
+    def _object(self, name: str) -> bytes:
+        check_name(name)
+        try:
+            return self.objects[name]
+        except KeyError:
+            raise ObjectMissing(f"store {self.name} has no {name}") from None
 
 
 class Fault(Enum):
@@ -258,3 +264,49 @@ def _table(at: At) -> Plan:
     if not verbs <= set(VERBS):
         raise ValueError(f"a store has no {verbs - set(VERBS)}")
     return lambda call: at.get(call.number) or at.get((call.verb, call.nth)) or at.get(call.verb)
+
+
+class Lagging:
+    """*store*, whose listings are behind: they do not show the *by* objects that were put last, by whomever through it.
+
+    All other calls see what there is, and what was deleted is gone at once.
+    """
+
+    def __init__(self, store: Store, by: int) -> None:
+        self.store = store
+        self.by = by
+        self.left_out = 0
+        """How often a listing would have had one more."""
+        self._put: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return self.store.name
+
+    @property
+    def url(self) -> str:
+        return self.store.url
+
+    @property
+    def traits(self) -> StoreTraits:
+        return self.store.traits
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        self._put.append(name)
+        return self.store.put(name, data)
+
+    def get(self, name: str) -> bytes:
+        return self.store.get(name)
+
+    def head(self, name: str) -> Stored:
+        return self.store.head(name)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        recent = set(self._put[-self.by :])
+        found = tuple(self.store.list(prefix))
+        shown = tuple(each for each in found if each.name not in recent)
+        self.left_out += len(found) - len(shown)
+        return iter(shown)
+
+    def delete(self, name: str) -> None:
+        self.store.delete(name)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwebbackup import age, catalog, manifest, records
+from dwebbackup import age, catalog, documents, records
 from dwebbackup.catalog import HEAD
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Index, ManifestRef, SourceRecord, Streams, index_path
@@ -346,10 +346,12 @@ def test_a_manifest_of_a_newer_format_is_never_passed_over(shelf: Shelf, monkeyp
     """Else an old program would restore an old backup, and call it the newest."""
     first = shelf.add()
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "FORMAT", 2)
+        patch.setattr(documents, "FORMAT", 2)
         newer = shelf.put(shelf.manifest([first]))
     with pytest.raises(ToolMissing):
         shelf.catalog().newest()
+    with pytest.raises(ToolMissing):  # nor does an old program write on top of what it cannot read
+        shelf.catalog().newest_for_writing()
     assert [type(read) for read in shelf.catalog().read_all([first, newer])] == [catalog.Backup, ToolMissing]
 
 

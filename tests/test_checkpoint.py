@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from dwebbackup import clock, records
 from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, Checkpoints
-from dwebbackup.errors import BackupFailed, StoreUnreachable
+from dwebbackup.errors import BackupFailed, ObjectMissing, StoreUnreachable
 from dwebbackup.manifest import Checkpoint, ObjectRef
 from dwebbackup.records import Access
-from faulty import Fault, Faulty
+from faulty import Call, Fault, Faulty
 from shelf import OWNER, STRANGER, Shelf, digest_of, signer_of
 
 WRITERS = Access((OWNER.writer(1).catalog_identity,), OWNER.writer(1).verify_key)
@@ -38,12 +40,13 @@ def begun(shelf: Shelf, run: str) -> Checkpoints:
 # --- one's own ---
 
 
-def test_each_checkpoint_takes_the_place_of_the_one_before(shelf: Shelf):
+def test_only_the_last_two_checkpoints_stay(shelf: Shelf):
+    """While a listing is made, one may take another's place, and neither be in it."""
     mine = begun(shelf, "run")
     assert names(shelf) == ["checkpoints/run-0.age"]
     mine.put([INDEX])
     mine.put([INDEX, OTHER_INDEX])
-    assert names(shelf) == ["checkpoints/run-2.age"]
+    assert names(shelf) == ["checkpoints/run-1.age", "checkpoints/run-2.age"]
     record = records.unseal(Checkpoint, shelf.store.get("checkpoints/run-2.age"), shelf.access)
     assert (record.run, record.count, record.indexes) == ("run", 2, (INDEX, OTHER_INDEX))
 
@@ -53,11 +56,25 @@ def test_the_new_one_is_stored_before_the_old_one_is_dropped(shelf: Shelf):
     mine = run_of(shelf, "run", store)
     mine.put()
     mine.put()
+    mine.put()
     assert store.calls == [
         ("put", "checkpoints/run-0.age"),
         ("put", "checkpoints/run-1.age"),
+        ("put", "checkpoints/run-2.age"),
         ("delete", "checkpoints/run-0.age"),
     ]
+
+
+def test_a_listing_made_while_checkpoints_change_shows_the_run(shelf: Shelf):
+    """What was there when it began, and is still there when it comes to it, is all that it shows."""
+    store = Faulty(shelf.store, at={("put", 3): Fault.raise_before, ("put", 5): Fault.raise_after})
+    mine = run_of(shelf, "run", store)
+    mine.put()
+    for _ in range(6):
+        listed = set(names(shelf))
+        with contextlib.suppress(StoreUnreachable):
+            mine.put([INDEX])
+        assert listed & set(names(shelf))
 
 
 def test_a_run_that_is_over_leaves_none(shelf: Shelf):
@@ -78,7 +95,9 @@ def test_one_that_could_not_be_stored_leaves_the_one_before(shelf: Shelf):
         mine.put([INDEX])
     assert names(shelf) == ["checkpoints/run-0.age"]
     mine.put([INDEX])
-    assert len(names(shelf)) == 1
+    assert names(shelf) == ["checkpoints/run-0.age", "checkpoints/run-2.age"]
+    mine.put([INDEX])
+    assert names(shelf) == ["checkpoints/run-2.age", "checkpoints/run-3.age"]
 
 
 def test_one_whose_storing_was_not_confirmed_is_dropped_as_well(shelf: Shelf):
@@ -98,7 +117,8 @@ def test_one_that_cannot_be_dropped_is_a_doubt_and_no_failure(shelf: Shelf):
     mine = run_of(shelf, "run", store)
     mine.put()
     mine.put()
-    assert len(names(shelf)) == 2
+    mine.put()
+    assert len(names(shelf)) == 3
     doubts = mine.clear()
     assert len(doubts) == len(names(shelf)) == 1
     assert mine.clear() == ()
@@ -117,6 +137,23 @@ def test_a_checkpoint_is_renewed_every_few_minutes(shelf: Shelf, monkeypatch):
     assert not mine.due
 
 
+def test_after_a_slow_put_the_next_one_takes_its_time(shelf: Shelf, monkeypatch):
+    """Else a listing that takes as long as both of them might show neither the one that goes nor the one that comes."""
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+
+    def slow(call: Call) -> None:
+        nonlocal now
+        now += RENEWED_EVERY if call.verb == "put" else 0
+
+    mine = run_of(shelf, "run", Faulty(shelf.store, slow))
+    mine.put()
+    now += RENEWED_EVERY
+    assert not mine.due
+    now += 1
+    assert mine.due
+
+
 def test_a_run_that_could_not_renew_for_half_the_grace_time_fails(shelf: Shelf, monkeypatch):
     now = 1000.0
     monkeypatch.setattr(clock, "monotonic", lambda: now)
@@ -126,8 +163,80 @@ def test_a_run_that_could_not_renew_for_half_the_grace_time_fails(shelf: Shelf, 
     now += 1
     with pytest.raises(BackupFailed):
         mine.require_fresh()
+
+
+def test_what_was_missed_is_not_mended_by_a_later_checkpoint(shelf: Shelf, monkeypatch):
+    """A machine that slept for days: packs that the run counts on may have been pruned meanwhile."""
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    mine = begun(shelf, "run")
+    now += GRACE / 2 + 1
+    for _ in range(2):
+        with pytest.raises(BackupFailed):
+            mine.put()
+        with pytest.raises(BackupFailed):
+            mine.require_fresh()
+    assert names(shelf) == ["checkpoints/run-0.age"]
+
+
+def test_a_run_whose_checkpoint_was_pruned_while_it_slept_says_so(shelf: Shelf, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    mine = begun(shelf, "run")
+    shelf.store.delete("checkpoints/run-0.age")
+    with pytest.raises(ObjectMissing):
+        mine.others(WRITERS)
+    now += 2 * GRACE
+    with pytest.raises(BackupFailed):
+        mine.others(WRITERS)
+
+
+def test_a_checkpoint_that_took_too_long_mends_nothing_either(shelf: Shelf, monkeypatch):
+    now = 1000.0
+
+    def slow(call: Call) -> None:
+        nonlocal now
+        now += GRACE / 2 + 1 if call.nth == 2 else 0
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    mine = run_of(shelf, "run", Faulty(shelf.store, slow))
+    mine.put()
+    mine.put()
+    with pytest.raises(BackupFailed):
+        mine.require_fresh()
+
+
+def test_one_that_began_in_time_and_came_too_late_mends_nothing(shelf: Shelf, monkeypatch):
+    now = 1000.0
+
+    def slow(call: Call) -> None:
+        nonlocal now
+        now += 2 if call.nth == 2 else 0
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    mine = run_of(shelf, "run", Faulty(shelf.store, slow))
+    mine.put()
+    now += GRACE / 2 - 1
+    mine.put()
+    with pytest.raises(BackupFailed):
+        mine.require_fresh()
+
+
+def test_a_checkpoint_counts_from_before_it_was_put(shelf: Shelf, monkeypatch):
+    """A store may acknowledge late what it took, and dated, early."""
+    now = 1000.0
+
+    def slow(call: Call) -> None:
+        nonlocal now
+        now += GRACE / 2
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    mine = run_of(shelf, "run", Faulty(shelf.store, slow))
     mine.put()
     mine.require_fresh()
+    now += 1
+    with pytest.raises(BackupFailed):
+        mine.require_fresh()
 
 
 def test_a_wall_clock_that_jumps_makes_no_run_fail(shelf: Shelf, monkeypatch):

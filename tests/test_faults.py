@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dwebbackup import access, backup, checkpoint, restore, verify
-from dwebbackup.errors import DwebbackupError, NoSuchBackup
+from dwebbackup import access, backup, catalog, checkpoint, prune, restore, verify
+from dwebbackup.errors import DwebbackupError, Incomplete, NoSuchBackup
+from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Quiet, Store
-from faulty import Call, Fault, Faulty, Killed, MemoryStore
+from faulty import Call, Fault, Faulty, Killed, Lagging, MemoryStore
+from interleaving import InTurn
 from synthetic import (
     OWNER,
     ROOT,
@@ -144,7 +146,7 @@ each_fault = pytest.mark.parametrize(
 def positions(calls: list[tuple[str, str]], fault: Fault, chance: random.Random) -> list[int]:
     """Calls, counted from 1, that *fault* can strike: a few of them, or all."""
     possible = [number for number, (verb, _) in enumerate(calls, 1) if verb in fault.verbs]
-    return possible if WIDE else sorted(chance.sample(possible, min(POSITIONS, len(possible))))
+    return possible if WIDE else chance.sample(possible, min(POSITIONS, len(possible)))
 
 
 def outcome(verb: Callable[..., object], *arguments: object, **options: object) -> object:
@@ -339,3 +341,98 @@ def needed(store: Store) -> set[str]:
         indexes = catalog.indexes(catalog.read(ref).manifest)
         names |= {f"manifests/{ref.name}", *(pack.path for index in indexes for pack in index.packs)}
     return {ROOT + name for name in names}
+
+
+# --- prune ---
+
+MONTH = 30 * 24 * 3600
+
+
+def after_everything_changed(patch: pytest.MonkeyPatch) -> Situation:
+    situation = Situation()
+    situation.back_up(OLD)
+    situation.back_up({"other": noise(60_000, 9)})
+    return situation
+
+
+with_something_to_prune = pytest.mark.parametrize(
+    "begin",
+    [*SITUATIONS[1:], after_everything_changed],
+    ids=[each.__name__.replace("_", " ") for each in [*SITUATIONS[1:], after_everything_changed]],
+)
+
+
+def grown_old(situation: Situation) -> tuple[set[ManifestRef], set[ManifestRef]]:
+    """A month passes, and somebody's pack was left behind. What may go, and what must stay."""
+    situation.store.put(f"{ROOT}packs/ab/{'ab' * 32}.age", b"nobody names it")
+    situation.store.now += MONTH
+    newest = opened(situation.store).catalog.newest()
+    tips = {tip.ref for tip in newest.tips}
+    return set(newest.refs) - tips, tips
+
+
+def drop(store: Store, chosen: set[ManifestRef]) -> prune.Pruned:
+    writer = opened(store)
+    return prune.prune(writer, prune.plan(writer, chosen))
+
+
+@with_something_to_prune
+@each_fault
+def test_a_prune_that_meets_a_fault_loses_nothing_that_stays_and_the_next_converges(
+    begin, fault, hidden, chance, patch
+):
+    patch.setattr(catalog, "ThreadPoolExecutor", InTurn)  # the same call has the same number each time
+    start = begin(patch)
+    chosen, tips = grown_old(start)
+    cleared = start.store.copy()
+    sound = Faulty(cleared)
+    assert drop(sound, chosen).objects
+    stays = set(cleared.objects)
+    at = positions(sound.calls, fault, chance)
+    for number in at if WIDE else at[:1]:
+        situation = start.copy()
+        faulty = Faulty(situation.store, at={number: fault}, hidden=HIDDEN[hidden])
+        result = outcome(drop, faulty, chosen)
+        print(f"{fault.name} at call {number}, {sound.calls[number - 1]}: {result!r:.200}")
+        assert faulty.struck
+        if fault in {Fault.kill_before, Fault.kill_after}:
+            assert isinstance(result, Killed)
+        assert stays <= set(situation.store.objects)
+        assert tips <= set(opened(situation.store).catalog.refs())
+        forget_dropped(situation, chosen)
+        is_well(situation)
+        situation.store.now += MONTH
+        drop(situation.store, chosen)
+        forget_dropped(situation, chosen)
+        assert set(situation.store.objects) == stays
+        assert_the_next_run_converges(situation)
+
+
+def forget_dropped(situation: Situation, chosen: set[ManifestRef]) -> None:
+    """What was chosen and is gone need not restore any more."""
+    left = {ref.id for ref in opened(situation.store).catalog.refs()}
+    for ref in chosen:
+        if ref.id not in left:
+            situation.good.pop(ref.id, None)
+
+
+# --- listings that are behind ---
+
+
+@pytest.mark.parametrize("by", [1, 2, 3, 5, 20])
+def test_where_listings_are_behind_every_backup_restores_and_nothing_is_lost(by, patch):
+    situation = Situation()
+    lagging = Lagging(situation.store, by)
+    for number in range(5):
+        contents = {"kept": noise(60_000, 1), "changed": noise(30_000, number % 3)}
+        done = back_up(lagging, contents)
+        situation.good[done.backup.ref.id] = contents
+        assert restored(lagging) == contents
+        situation.store.now += MONTH / 10
+    assert lagging.left_out
+    is_well(situation)
+    assert [ref.sequence for ref in opened(situation.store).catalog.refs()] == [1, 2, 3, 4, 5]
+    result = outcome(drop, lagging, set())
+    assert isinstance(result, Incomplete)
+    is_well(situation)
+    assert_the_next_run_converges(situation)

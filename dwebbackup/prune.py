@@ -1,0 +1,234 @@
+"""Old backups out of a store: their manifests first, then what no manifest names and no run can want any more."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from dwebbackup import clock
+from dwebbackup.access import PROBES, Opened
+from dwebbackup.catalog import Backup, Catalog, Newest, ahead, sources_of
+from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, under_way
+from dwebbackup.errors import Damaged, Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
+from dwebbackup.manifest import Head, Manifest, ManifestRef, index_path
+from dwebbackup.ports import Store, Stored
+
+KEEP_WITHIN = 14 * 24 * 3600
+"""Seconds for which a writer key drops no manifest: whoever steals it from a rented machine must not take along the
+backups of the last days.
+"""
+
+_SWEPT = re.compile(r"(packs/([0-9a-f]{2})/(?=\2)|indexes/)[0-9a-f]{64}\.age")
+"""What may be deleted once nothing names it; whatever else lies there is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which manifests go, and which stay; oldest first."""
+
+    drop: tuple[ManifestRef, ...]
+    keep: tuple[ManifestRef, ...]
+    spared: tuple[tuple[ManifestRef, str], ...] = ()
+    """Those that were chosen and stay all the same, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What is gone."""
+
+    manifests: tuple[ManifestRef, ...]
+    objects: int = 0
+    """Packs and indexes."""
+    bytes: int = 0
+    waits: str = ""
+    """Why packs and indexes had to stay this time; a later prune deletes them."""
+
+
+def plan(opened: Opened, chosen: Collection[ManifestRef]) -> Plan:
+    """Decide which of *chosen* may go; nothing is deleted. What is gone already is left out.
+
+    What a head names, the tips, and each source's newest good backup stay whatever anybody chooses; with a writer key,
+    what is young as well. Raises `KeyForbids` for a reader key, `Damaged` when what is newest cannot be read,
+    `NoSuchBackup` when there is nothing, `WrongConfiguration` for a store that cannot delete, `StoreUnreachable`.
+    """
+    _require_right(opened)
+    catalog = opened.catalog
+    head = catalog.head()
+    newest = catalog.newest()
+    if not newest.tips:
+        raise NoSuchBackup(f"{catalog.store.url} has no backup that can be read, so nothing is pruned")
+    stay = _named_as_newest(head, newest)
+    wanted = [ref for ref in newest.refs if ref in set(chosen)]
+    if wanted:
+        stay |= _newest_good(catalog, newest.refs)
+    if not opened.identities:
+        stay |= _young(catalog.store, wanted)
+    drop = tuple(ref for ref in wanted if ref not in stay)
+    return Plan(
+        drop,
+        keep=tuple(ref for ref in newest.refs if ref not in drop),
+        spared=tuple((ref, stay[ref]) for ref in wanted if ref in stay),
+    )
+
+
+def prune(opened: Opened, planned: Plan) -> Pruned:
+    """Carry *planned* out. Wherever it is stopped, all that stays restores, and the next prune goes on.
+
+    Raises `Damaged` when a manifest or an index that stays cannot be read, `Incomplete` when the store's listings do
+    not show what it has, `StoreUnreachable`: then manifests are gone, and no pack or index.
+    """
+    store = opened.catalog.store
+    _delete(store, (f"manifests/{ref.name}" for ref in planned.drop))
+    now = _time_of(store)
+    if waits := _waits(store, now):
+        return Pruned(planned.drop, waits=waits)
+    named = _named(opened.catalog, planned)
+    _delete(store, (stored.name for stored in store.list("checkpoints/") if now - stored.modified >= GRACE))
+    unused = [stored for stored in _old(store, now) if stored.name not in named]
+    _delete(store, (stored.name for stored in unused))
+    return Pruned(planned.drop, len(unused), sum(stored.size for stored in unused))
+
+
+# --- what may be dropped ---
+
+
+def _require_right(opened: Opened) -> None:
+    if opened.identities and opened.owner_key is None:
+        raise KeyForbids("a reader key restores; it deletes nothing", "use the 24 words, or the writer's key")
+    traits = opened.catalog.store.traits
+    if not (traits.deletes and traits.lists and traits.not_found_is_final):
+        raise WrongConfiguration(f"nothing can be pruned in {opened.catalog.store.url}: it does not list and delete")
+
+
+def _young(store: Store, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
+    now = _time_of(store)
+    why = f"with a writer key nothing of the last {KEEP_WITHIN // 86400} days is dropped"
+    return {ref: why for ref in refs if now - store.head(f"manifests/{ref.name}").modified < KEEP_WITHIN}
+
+
+def _named_as_newest(head: Head | None, newest: Newest) -> dict[ManifestRef, str]:
+    """What the next backup follows, and what readers would miss."""
+    stay = {}
+    for tip in newest.tips:
+        for entry in tip.manifest.newest:
+            stay[ManifestRef(entry.sequence, entry.sha256 or tip.ref.sha256)] = f"it is the newest of {entry.source}"
+    stay |= {tip.ref: "the next backup follows it" for tip in newest.tips}
+    if head:
+        stay[ManifestRef(head.sequence, head.manifest.sha256)] = "the head names it"
+    return stay
+
+
+def _newest_good(catalog: Catalog, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
+    """Of each source the newest backup whose packs are all there: one that lost some stands for nothing."""
+    stay: dict[ManifestRef, str] = {}
+    settled: set[str] = set()
+    backwards = sorted(refs, key=lambda ref: ref.sequence, reverse=True)
+    for ref, read in zip(backwards, catalog.read_all(backwards), strict=True):
+        if isinstance(read, Backup):
+            names = set(sources_of(read.manifest)) - settled
+            if names and _is_whole(catalog, read.manifest):
+                settled |= names
+                stay[ref] = f"it is the newest good one of {', '.join(sorted(names))}"
+    return stay
+
+
+def _is_whole(catalog: Catalog, manifest: Manifest) -> bool:
+    """Whether everything it names is in the store, as long as it should be."""
+    try:
+        packs = {pack.path: pack.size for index in catalog.each_index(manifest.indexes) for pack in index.packs}
+        catalog.whole(manifest)
+    except Damaged:
+        return False
+    for stored in catalog.store.list("packs/"):
+        if packs.get(stored.name) == stored.size:
+            del packs[stored.name]
+    return not packs
+
+
+# --- what nobody needs any more ---
+
+
+def _time_of(store: Store) -> float:
+    """The store's own time, from an object just written; raises `Incomplete` when it does not list that yet."""
+    name = f"{PROBES}{secrets.token_hex(8)}"
+    store.put(name, b"")
+    now = store.head(name).modified
+    listed = list(store.list(PROBES))
+    _delete(store, {name, *(stored.name for stored in listed if now - stored.modified >= GRACE)})
+    if all(stored.name != name for stored in listed):
+        raise Incomplete(
+            f"the listings of {store.name} are behind, so nothing is deleted that another run may need", "try it later"
+        )
+    return now
+
+
+def _waits(store: Store, now: float) -> str:
+    """Why nothing may be deleted now but manifests; empty: it may.
+
+    Asked before manifests are listed again: a run drops its checkpoint after it has stored its manifest.
+    """
+    began = clock.monotonic()
+    fresh = under_way(store, now)
+    if clock.monotonic() - began > RENEWED_EVERY:
+        return f"{store.name} took so long to list checkpoints that it may not have shown those of a run under way"
+    if not fresh:
+        return ""
+    return (
+        f"a backup is under way, or was cut off less than {GRACE // 3600} hours ago ({len(fresh)} checkpoints): what it"
+        " may refer to stays"
+    )
+
+
+def _named(catalog: Catalog, planned: Plan) -> set[str]:
+    """Every pack and index that a manifest names, all of them read anew."""
+    newest = catalog.newest()
+    _require_all_listed(catalog.store, newest, planned)
+    names: set[str] = set()
+    indexes = {}
+    for ref, read in zip(newest.refs, catalog.read_all(newest.refs), strict=True):
+        if not isinstance(read, Backup):
+            if ref in planned.drop and isinstance(read, ObjectMissing):
+                continue  # deleted above, and still listed
+            raise read
+        indexes.update(dict.fromkeys(read.manifest.indexes))
+        names.update(index_path(each.sha256) for each in [*read.manifest.indexes, read.manifest.spilled] if each)
+    for index in catalog.each_index(indexes):
+        names.update(pack.path for pack in index.packs)
+    return names
+
+
+def _require_all_listed(store: Store, newest: Newest, planned: Plan) -> None:
+    """A manifest that is named as kept, and is not listed, was pruned by somebody; or the listing lacks something."""
+    known = {*newest.refs, *planned.drop}
+    kept = {ref for tip in newest.tips for ref in (*tip.manifest.parents, *tip.manifest.kept)}
+    for ref in sorted({*planned.keep, *kept} - known, key=lambda ref: ref.sequence):
+        if _has(store, f"manifests/{ref.name}"):
+            raise Incomplete(
+                f"{store.name} does not list backup {ref.id}, and has it, so no pack is deleted",
+                "try it later; if it stays so, run `dwebbackup verify`",
+            )
+    if not newest.tips:
+        raise Incomplete(f"{store.name} lists no backup that can be read any more, so no pack is deleted")
+
+
+def _has(store: Store, name: str) -> bool:
+    try:
+        store.head(name)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _old(store: Store, now: float) -> Iterator[Stored]:
+    """Indexes, then packs, but for those so young that a run may be about to name them."""
+    for folder in ("indexes/", "packs/"):
+        for stored in store.list(folder):
+            if _SWEPT.fullmatch(stored.name) and now - stored.modified >= GRACE:
+                yield stored
+
+
+def _delete(store: Store, names: Iterable[str]) -> None:
+    deque(ahead(store.delete, names), maxlen=0)
