@@ -1,33 +1,19 @@
-"""The records of the format: manifest, index, checkpoint and head, and their JSON forms (`docs/format.md`)."""
+"""The records of the format: manifest, index, checkpoint, head and what they are made of (`docs/format.md`)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import dataclasses
-import json
 import re
-import types
 import typing
 from array import array
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
-from dwebbackup.errors import Damaged, ToolMissing
-
-FORMAT = 1
-"""The newest format this version writes, and the newest it reads."""
+from dwebbackup.errors import Damaged
 
 NAME_SIZE = 32
 """Bytes of a chunk name: keyed BLAKE3-256."""
 
 LARGEST_CHUNK = 16 * 1024 * 1024
 """Plain bytes of a chunk at most, so that a lying index cannot ask a reader for more memory than that."""
-
-INTEGER_LIMIT = 2**53
-"""Integers stay below this, so that every JSON reader has them exactly."""
-
-Record = TypeVar("Record")
 
 if typing.TYPE_CHECKING:
     Sizes = array[int]
@@ -156,6 +142,10 @@ class SourceFacts:
         return dict(self.details).get(key, "")
 
 
+def _label(kind: str, path: tuple[str, ...], part: int) -> str:
+    return ".".join((kind, *path)) + (f" part {part + 1}" if part else "")
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream of a source before it is read."""
@@ -169,10 +159,12 @@ class StreamSpec:
     """Bytes to expect; only for progress and order."""
     tag: str = ""
     """For the source alone; not recorded."""
+    part: int = 0
+    """Which piece, from 0 on, of what was cut into several streams."""
 
     @property
     def label(self) -> str:
-        return ".".join((self.kind, *self.path))
+        return _label(self.kind, self.path, self.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +182,12 @@ class StreamRecord:
     runs: Runs
     """Triples `index, skip, count`: `count` rows of `indexes[index]`, beginning `skip` rows after the end of
     this stream's last run in the same index (or after its row 0)."""
+    part: int = 0
+    """Which piece, from 0 on, of what was cut into several streams: joined in order, they are the whole."""
 
     @property
     def label(self) -> str:
-        return ".".join((self.kind, *self.path))
+        return _label(self.kind, self.path, self.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,172 +299,6 @@ def pack_path(sha256: str) -> str:
 
 def index_path(sha256: str) -> str:
     return f"indexes/{sha256}.age"
-
-
-def encode(kind: str, record: Any) -> bytes:
-    """The JSON form of *record*: one object, `format` and `kind` first, defaults left out."""
-    document = {"format": FORMAT, "kind": kind} | _plain(record)
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def decode(kind: str, record: type[Record], document: bytes) -> Record:
-    """The inverse of `encode`.
-
-    Unknown fields are ignored unless `critical` names them. Raises `Damaged` when a key stands twice, a field
-    is missing or of the wrong type, or an integer is too large; `ToolMissing` when a newer version wrote it.
-    """
-    try:
-        value = json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"this {kind} is not proper JSON: {error}") from None
-    if not isinstance(value, dict) or value.get("kind") != kind:
-        raise Damaged(f"this is not a dwebbackup {kind}")
-    _check_version(kind, value, record)
-    return typing.cast("Record", _build(record, value, kind))
-
-
-def _check_version(kind: str, value: dict[str, Any], record: type[Any]) -> None:
-    version = value.get("format")
-    known = {entry.name for entry in dataclasses.fields(record)}
-    critical = value.get("critical", [])
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise Damaged(f"this {kind} does not say its format")
-    if not isinstance(critical, list) or not all(isinstance(name, str) for name in critical):
-        raise Damaged(f"{kind}.critical is not a list of names")
-    unknown = [name for name in critical if name not in known]
-    if version > FORMAT or unknown:
-        what = f"format {version}" if version > FORMAT else f"fields {', '.join(unknown)}"
-        raise ToolMissing(
-            f"this {kind} was written by a newer dwebbackup ({what}; this version reads format {FORMAT})",
-            "install the newest version: pip install --upgrade dwebbackup",
-        )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
-    return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number")
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            entry.name: _plain(item)
-            for entry in dataclasses.fields(value)
-            if (item := getattr(value, entry.name)) != entry.default
-        }
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, tuple | array):
-        return [_plain(item) for item in value] if isinstance(value, tuple) else value.tolist()
-    return value
-
-
-_HINTS: dict[type[Any], dict[str, Any]] = {}
-"""Each record's field types; working them out costs more than reading the record."""
-
-
-def _hints(record: type[Any]) -> dict[str, Any]:
-    if record not in _HINTS:
-        _HINTS[record] = typing.get_type_hints(record, include_extras=True)
-    return _HINTS[record]
-
-
-def _build(record: type[Any], value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise Damaged(f"{where} is not an object")
-    hints = _hints(record)
-    arguments = {}
-    for entry in dataclasses.fields(record):
-        if entry.name in value:
-            arguments[entry.name] = _typed(hints[entry.name], value[entry.name], f"{where}.{entry.name}")
-        elif entry.default is dataclasses.MISSING:
-            raise Damaged(f"{where}.{entry.name} is missing")
-    built = record(**arguments)
-    _check_shape(built, where)
-    return built
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _typed(next(kind for kind in typing.get_args(hint) if kind is not type(None)), value, where)
-    if origin is tuple:
-        return _tuple(typing.get_args(hint), value, where)
-    if origin is typing.Annotated:
-        return _numbers(hint.__metadata__[0], value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), value, where)
-    return _scalar(hint, value, where)
-
-
-def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise Damaged(f"{where} is not a list")
-    if arguments[-1] is not Ellipsis:
-        if len(arguments) != len(value):
-            raise Damaged(f"{where} has {len(value)} items, not {len(arguments)}")
-        return tuple(_typed(kind, item, where) for kind, item in zip(arguments, value, strict=True))
-    return tuple(_typed(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
-
-
-def _numbers(code: str, value: Any, where: str) -> array[int]:
-    """A list of integers as an array of type *code*; checked as a whole, since there may be a million."""
-    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
-        raise Damaged(f"{where} is not a list of integers")
-    try:
-        numbers = array(code, value)
-    except OverflowError:
-        raise Damaged(f"{where} has too large a number") from None
-    if numbers and not -INTEGER_LIMIT < min(numbers) <= max(numbers) < INTEGER_LIMIT:
-        raise Damaged(f"{where} has too large a number")
-    return numbers
-
-
-def _scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is bytes and isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error:
-            raise Damaged(f"{where} is not base64") from None
-    if hint is float and type(value) in (int, float):
-        if not abs(value) < INTEGER_LIMIT:  # nor infinite, as 1e999 would be
-            raise Damaged(f"{where} is too large a number")
-        return float(value)
-    if type(value) is not hint:
-        raise Damaged(f"{where} is not of type {getattr(hint, '__name__', hint)}")
-    if hint is int and abs(value) >= INTEGER_LIMIT:
-        raise Damaged(f"{where} is too large a number")
-    return value
-
-
-_HEX = re.compile(r"[0-9a-f]{64}")
-
-
-def _check_shape(record: Any, where: str) -> None:
-    """What types cannot say: digests are digests (they become paths), rows agree, runs are triples."""
-    sha256 = getattr(record, "sha256", None)
-    if sha256 is not None and not _HEX.fullmatch(sha256) and not (isinstance(record, Newest) and not sha256):
-        raise Damaged(f"{where}.sha256 is not a SHA-256 digest")
-    if isinstance(record, PackEntry):
-        rows = len(record.lengths)
-        if len(record.frames) != rows or len(record.names) != rows * NAME_SIZE:
-            raise Damaged(f"{where}: names, lengths and frames differ in number")
-        if sum(record.frames) > record.plain:
-            raise Damaged(f"{where}: frames are longer than their pack")
-        if rows and not 0 < min(record.lengths) <= max(record.lengths) <= LARGEST_CHUNK:
-            raise Damaged(f"{where}: a chunk is empty, or longer than {LARGEST_CHUNK} bytes")
-    if isinstance(record, StreamRecord) and (len(record.runs) % 3 or record.bytes < 0 or record.chunks < 0):
-        raise Damaged(f"{where}: runs are not triples")
-    if isinstance(record, ManifestRef | Newest | Manifest) and record.sequence < 0:
-        raise Damaged(f"{where}.sequence is negative")
 
 
 @dataclass(slots=True)

@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from dwebbackup import age
 from dwebbackup.compression import compress, decompress, skippable_frame
-from dwebbackup.errors import Damaged
-from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, Streams, decode, encode
+from dwebbackup.documents import decode, encode
+from dwebbackup.errors import BackupFailed, Damaged
+from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, Streams
 from dwebbackup.packing import padding
 from dwebbackup.primitives import sign, verify
 
@@ -65,9 +66,15 @@ def label(kind: str) -> bytes:
 
 
 def seal(record: Sealable, signer: Signer) -> bytes:
-    """The sealed object of *record*."""
+    """The sealed object of *record*. Raises `BackupFailed` for one that `unseal` would not take."""
     kind = kind_of(record)
-    frame = compress(encode(kind, record))
+    document = encode(kind, record)
+    if len(document) > LARGEST:
+        raise BackupFailed(
+            f"this {kind} would have {len(document)} bytes, and no reader takes more than {LARGEST}",
+            "back up fewer tables at once: several databases, each with a store or a writer of its own",
+        )
+    frame = compress(document)
     signed = frame + padding(_SIGNED + len(frame), 2 * LARGEST)
     signature = sign(signer.seed, label(kind), signed)
     return age.seal(skippable_frame(signer.public + signature, SIGNATURE) + signed, signer.recipients)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dwebbackup import access, age, backup, clock, manifest, records, restore, verify
+from dwebbackup import access, age, backup, clock, documents, records, restore, verify
 from dwebbackup.catalog import Backup
 from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
 from dwebbackup.keys import Key, OwnerKey, WriterKey
@@ -542,7 +542,7 @@ def test_junk_with_the_digest_that_its_name_says_stops_nothing_either(store):
 
 def by_a_newer_program(store: MemoryStore, contents: Contents) -> backup.Done:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "FORMAT", manifest.FORMAT + 1)
+        patch.setattr(documents, "FORMAT", documents.FORMAT + 1)
         return back_up(store, contents)
 
 
@@ -582,11 +582,11 @@ def test_a_critical_field_that_is_unknown_is_refused(store):
 def test_a_newer_programs_checkpoint_stops_no_backup(store):
     left = MemoryStore()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "FORMAT", manifest.FORMAT + 1)
+        patch.setattr(documents, "FORMAT", documents.FORMAT + 1)
         with pytest.raises(DwebbackupError):
             back_up(left, SyntheticSource({"a": noise(200_000, 5), "b": b"short"}, breaks="b"))
-    (checkpoint,) = names(left, "checkpoints/")
-    store.put(ROOT + checkpoint, left.get(ROOT + checkpoint))
+    for checkpoint in names(left, "checkpoints/"):
+        store.put(ROOT + checkpoint, left.get(ROOT + checkpoint))
     back_up(store, FIRST)
     assert restored(store) == FIRST
 

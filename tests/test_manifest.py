@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dwebbackup.documents import FORMAT, INTEGER_LIMIT, decode, encode
 from dwebbackup.errors import Damaged, ToolMissing
 from dwebbackup.manifest import (
-    FORMAT,
-    INTEGER_LIMIT,
     LARGEST_CHUNK,
     NAME_SIZE,
     Checkpoint,
@@ -32,8 +31,6 @@ from dwebbackup.manifest import (
     StoreNote,
     StreamRecord,
     Streams,
-    decode,
-    encode,
     expand,
 )
 from shelf import FACTS, digest_of, stream_of

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from dwebbackup import age, primitives, records
 from dwebbackup.compression import compress, skippable_frame
-from dwebbackup.errors import Damaged, KeyForbids, ToolMissing
-from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, ObjectRef, Streams, decode, encode
+from dwebbackup.documents import decode, encode
+from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, ToolMissing
+from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, ObjectRef, Streams
 from dwebbackup.packing import padme
 from dwebbackup.records import Access
 from faulty import flipped
@@ -138,6 +139,12 @@ def test_a_record_larger_than_any_reader_accepts_is_refused():
     signature = primitives.sign(WRITER.sign_seed, records.label("index"), frame)
     with pytest.raises(Damaged, match="over the limit"):
         records.unseal(Index, resealed(skippable_frame(WRITER.verify_key + signature, 0) + frame), OWNERS)
+
+
+def test_a_record_larger_than_any_reader_accepts_is_not_written():
+    """Rather no backup than one that nobody can restore."""
+    with pytest.raises(BackupFailed, match="no reader takes more"):
+        records.seal(replace(SMALL, writer="w" * records.LARGEST), SIGNER)
 
 
 @given(st.integers(0, 3000))
