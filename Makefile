@@ -33,7 +33,7 @@ fix: $(STAMP)-dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP)-package ## ratios against other tools, side by side; ARGS="--only restore" picks rows
+bench: $(STAMP)-dev ## ratios against other tools, side by side; ARGS="--only restore" picks rows
 	@.ci/system-packages bench
 	@$(BIN)/python -m bench $(ARGS)
 

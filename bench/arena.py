@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,10 @@ SETTINGS = {
 }
 
 _SOURCE, _TARGET = "source", "target"
+_DISK = 5e9
+"""Bytes for what is there at once at scale 1: two databases of 1.3 GB, and what some contenders store. So many for
+the server's log come on top, at any scale.
+"""
 _ROWS = "SELECT (SELECT count(*) FROM pgbench_accounts), (SELECT count(*) FROM events), (SELECT count(*) FROM images)"
 
 
@@ -34,6 +41,15 @@ class Arena:
     rounds: int
     with_ours: bool
     environment: Mapping[str, str]
+
+    @property
+    def accounts(self) -> int:
+        """Rows of `pgbench_accounts`, numbered from 1."""
+        return int(4000000 * self.scale)
+
+    def size(self) -> int:
+        """Bytes of the database on disk."""
+        return int(self.server.psql(f"SELECT pg_database_size('{_SOURCE}')"))
 
     def place(self, contender: Contender) -> AbstractContextManager[Place]:
         return contenders.place(contender, self.environment)
@@ -60,6 +76,7 @@ class Arena:
 @contextmanager
 def arena(scale: float, rounds: int, *, with_ours: bool) -> Iterator[Arena]:
     """Start the server and fill the database; both are gone afterwards."""
+    _require_disk(scale)
     binaries = find_postgres(os.environ.get("DWEBBACKUP_POSTGRES_BIN", ""))
     with ScratchPostgres(binaries, durable=True, settings=SETTINGS) as server:
         programs = [str(binaries.pg_dump.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -73,9 +90,20 @@ def arena(scale: float, rounds: int, *, with_ours: bool) -> Iterator[Arena]:
         yield Arena(server, scale, rounds, with_ours, environment)
 
 
+def _require_disk(scale: float) -> None:
+    folder, needed = tempfile.gettempdir(), (scale + 1) * _DISK
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SystemExit(
+            f"{folder} has {free / 1e9:.0f} GB free, and this takes {needed / 1e9:.0f}; TMPDIR names another"
+        )
+
+
 def _fill(server: ScratchPostgres, scale: float) -> None:
     server.psql(f"CREATE DATABASE {_SOURCE}")
-    _run(server, "data.sql", scale)
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda name: _run(server, name, scale), ("events.sql", "data.sql")):
+            pass
     # The first to read new rows has to mark them as committed: let that be us.
     server.psql("VACUUM ANALYZE", _SOURCE)
     server.psql("CHECKPOINT")

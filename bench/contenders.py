@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from bench import measure
 
-Meter = Callable[[str, Mapping[str, str]], float]
-"""Runs a shell line in an environment, and gives one figure about it."""
+Figures = TypeVar("Figures")
+
+Meter = Callable[[str, Mapping[str, str]], Figures]
+"""Runs a shell line in an environment, and gives what is to be known about it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,11 +30,12 @@ class Contender:
     restore: str = ""
     prepare: str = ":"
     environment: Mapping[str, str] = field(default_factory=dict)
+    is_ours: bool = False
 
 
 OURS = Contender(
     name="dwebbackup",
-    prepare="""dwebbackup key new --json | python -c 'import json, sys; print(json.load(sys.stdin)["words"])' >$FOLDER/key""",
+    prepare="""umask 077; dwebbackup key new --json | python -c 'import json, sys; print(json.load(sys.stdin)["words"])' >$FOLDER/key""",
     backup="dwebbackup backup --json",
     restore='dwebbackup restore latest --to "$TARGET" --json',
     environment={
@@ -39,7 +43,21 @@ OURS = Contender(
         "DWEBBACKUP_STORE": "file://$FOLDER/stored",
         "DWEBBACKUP_KEY_FILE": "$FOLDER/key",
     },
+    is_ours=True,
 )
+
+OURS_S3 = replace(
+    OURS,
+    name="dwebbackup to S3",
+    environment={
+        **OURS.environment,
+        "DWEBBACKUP_STORE": "s3://$BUCKET?endpoint=$ENDPOINT",
+        "DWEBBACKUP_STORE_S3_ACCESS_KEY_ID": "$ACCESS_KEY",
+        "DWEBBACKUP_STORE_S3_SECRET_ACCESS_KEY": "$SECRET_KEY",
+    },
+)
+
+IDLE = Contender(name="no backup", backup="sleep 20")  # for what is measured while others back up
 
 NOWHERE = Contender(
     name="pg_dump >/dev/null",  # what the database itself needs
@@ -64,6 +82,17 @@ RESTIC = Contender(
     },
 )
 
+RESTIC_S3 = replace(
+    RESTIC,
+    name="pg_dump | restic to S3",
+    environment={
+        **RESTIC.environment,
+        "RESTIC_REPOSITORY": "s3:$ENDPOINT/$BUCKET",
+        "AWS_ACCESS_KEY_ID": "$ACCESS_KEY",
+        "AWS_SECRET_ACCESS_KEY": "$SECRET_KEY",
+    },
+)
+
 BORG = Contender(
     name="pg_dump | borg",
     prepare="borg init --encryption=repokey-blake2",
@@ -79,6 +108,11 @@ DIRECTORY = Contender(
     name="pg_dump to a folder",  # uncompressed, on a local disk: nothing of PostgreSQL's own restores faster
     backup='pg_dump -Fd -Z0 -j2 -f $FOLDER/stored/dump "$SOURCE"',
     restore='pg_restore -j2 -d "$TARGET" $FOLDER/stored/dump',
+)
+
+CUSTOM = Contender(
+    name="pg_dump -Fc",  # as most people back up: compressed by one core
+    backup='pg_dump -Fc -f $FOLDER/stored/dump "$SOURCE"',
 )
 
 VERSIONS = (
@@ -99,10 +133,10 @@ class Place:
     folder: Path
     environment: Mapping[str, str]
 
-    def backup(self, meter: Meter = measure.seconds) -> float:
+    def backup(self, meter: Meter[Figures]) -> Figures:
         return meter(self.contender.backup, self.environment)
 
-    def restore(self, meter: Meter = measure.seconds) -> float:
+    def restore(self, meter: Meter[Figures]) -> Figures:
         return meter(self.contender.restore, self.environment)
 
     def stored(self) -> int:
