@@ -44,6 +44,11 @@ class Span:
     count: int
 
 
+def what_to_do(pack: PackEntry) -> str:
+    """About one that is damaged: as long as it is there with its size, new backups go on referring to it."""
+    return f"if it stays so, delete {pack.path} in the writer's folder; the next backup stores its chunks again"
+
+
 class Layout:
     """Which pack and row each index row stands in."""
 
@@ -279,7 +284,10 @@ class PackReader:
                 f"pack {pack.sha256[:12]}… is missing from {self._store.name}",
                 "run `dwebbackup verify` to see which backups need it",
             ) from missing
-        return records.check(f"pack {pack.sha256[:12]}…", sealed, pack.sha256)
+        try:
+            return records.check(f"pack {pack.sha256[:12]}…", sealed, pack.sha256)
+        except Damaged as damaged:
+            raise Damaged(str(damaged), what_to_do(pack)) from None
 
     def _unseal(self, pack: PackEntry, sealed: bytes) -> memoryview:
         plain = age.unseal(sealed, self._identities)

@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, settings
 
 from shelf import Shelf
 
-pytest_plugins = ["fix_postgres", "fix_age", "fix_ceph", "fix_majors"]
+pytest_plugins = [
+    "fix_postgres",
+    "fix_age",
+    "fix_ceph",
+    "fix_s3",
+    "fix_majors",
+    "fix_tls",
+    "fix_standby",
+    "fix_pgbouncer",
+    "fix_german",
+]
 
 # Started in the background by a shell, or by nohup, we ignore these, and what we start would, too.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -37,8 +37,8 @@ class Majors:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._servers: dict[int, ScratchPostgres] = {}
-        _fetch("clients", *([folder.parent.name for folder in (CLIENT_13, *DEBIAN)] if WIDE else []))
+        self._servers: dict[int | Path, ScratchPostgres] = {}
+        fetch("clients", *([folder.parent.name for folder in (CLIENT_13, *DEBIAN)] if WIDE else []))
         of_the_system = [each.folder for each in tools.installed()]
         self.clients = os.pathsep.join(map(str, [*(DEBIAN if WIDE else ()), *of_the_system, CLIENT_16, CLIENT_18]))
         """Folders, as in PATH."""
@@ -49,22 +49,40 @@ class Majors:
             self._servers[major] = self._stack.enter_context(self._start(major))
         return self._servers[major]
 
+    def server_of(self, clients: Path) -> ScratchPostgres:
+        """The server that comes with `CLIENT_16` or `CLIENT_18`: without ICU, and pgvector is its only extension."""
+        if clients not in self._servers:
+            programs = self._within_reach(CACHE / "clients") / clients.relative_to(CACHE / "clients")
+            self._servers[clients] = self._stack.enter_context(ScratchPostgres(find_postgres(str(programs))))
+        return self._servers[clients]
+
+    def timescale(self) -> ScratchPostgres:
+        """A new server of version 18 with TimescaleDB."""
+        fetch("sid-18-timescaledb")
+        programs = self._within_reach(CACHE / "sid-18-timescaledb") / "programs"
+        settings = SETTINGS | {"shared_preload_libraries": "timescaledb", "timescaledb.telemetry_level": "off"}
+        return ScratchPostgres(find_postgres(os.pathsep.join(map(str, [programs, CLIENT_18]))), settings=settings)
+
     def pg_dump(self, major: int) -> Path:
         """One that reads a server of this major version: to compare with."""
         return Path(tools.choose(major, self.clients).program("pg_dump"))
 
     def _start(self, major: int) -> ScratchPostgres:
-        _fetch(f"server-{major}")
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dwebbackup-pg-major-")))
-        folder.chmod(0o755)  # root's own folders are out of reach for the account that servers run as
-        programs = shutil.copytree(CACHE / f"server-{major}", folder / "server", symlinks=True)
+        fetch(f"server-{major}")
+        programs = self._within_reach(CACHE / f"server-{major}")
         add_extension(programs / "share" / "postgresql" / "extension")
         binaries = find_postgres(os.pathsep.join(map(str, [programs / "bin", CLIENT_18])))
         name = ".".join(map(str, binaries.version))
         return ScratchPostgres(binaries, settings=SETTINGS, template=CACHE / f"cluster-{name}")
 
+    def _within_reach(self, programs: Path) -> Path:
+        """A copy: root's own folders are out of reach for the account that servers run as."""
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dwebbackup-pg-major-")))
+        folder.chmod(0o755)
+        return shutil.copytree(programs, folder / "copy", symlinks=True)
 
-def _fetch(*names: str) -> None:
+
+def fetch(*names: str) -> None:
     """What is there already costs a few milliseconds."""
     done = subprocess.run(
         [FETCH, *names], env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False

@@ -92,7 +92,7 @@ def free_name(server: ScratchPostgres, name: str = "") -> Iterator[Database]:
 def pg_binaries() -> Iterator[Binaries]:
     """The machine's PostgreSQL, whose servers know the test extension as well. A missing one fails the test."""
     found = find_postgres(os.environ.get("DWEBBACKUP_POSTGRES_BIN", ""))
-    with ScratchPostgres(found, template=_template(found, "source")) as server:
+    with ScratchPostgres(found, template=template(found, "source")) as server:
         binaries = with_extension(server, server.folder / "programs")  # so they go with it, however we end
         server.stop()
         yield binaries
@@ -142,10 +142,10 @@ def target_database(pg_target: ScratchPostgres) -> Iterator[Database]:
 
 
 def _server(binaries: Binaries, kind: str) -> ScratchPostgres:
-    return ScratchPostgres(binaries, tcp=True, settings=SETTINGS, template=_template(binaries, kind))
+    return ScratchPostgres(binaries, tcp=True, settings=SETTINGS, template=template(binaries, kind))
 
 
-def _template(binaries: Binaries, kind: str) -> Path:
+def template(binaries: Binaries, kind: str) -> Path:
     """A cluster a kind: copies of one share its system identifier, and source and target must not."""
     made_by = f"{binaries.initdb} {binaries.version}"
     return CACHE / f"{kind}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"

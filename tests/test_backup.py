@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwebbackup import age, backup, checkpoint, chunking, restore, reuse, storing
+from dwebbackup import age, backup, checkpoint, chunking, restore, reuse, stores, storing
 from dwebbackup.catalog import Backup
 from dwebbackup.errors import (
     BackupFailed,
@@ -25,7 +25,7 @@ from dwebbackup.errors import (
     StoreUnreachable,
     TargetNotEmpty,
 )
-from dwebbackup.manifest import Index, PackEntry
+from dwebbackup.manifest import Index, ManifestRef, PackEntry
 from faulty import Call, Fault, Faulty, Killed, MemoryStore
 from synthetic import (
     AVERAGE,
@@ -493,6 +493,32 @@ def test_what_was_stored_is_found_again_though_the_last_steps_failed(small, stor
         back_up(Faulty(store, fail_once), contents)
     assert back_up(store, contents).backup.manifest.packs == 0
     assert restored(store) == contents
+
+
+def test_what_fails_after_the_manifest_leaves_a_complete_backup_and_says_so(small, store):
+    contents = {"a": noise(50_000)}
+    refusing = Faulty(
+        store, lambda call: Fault.refuse if (call.verb, call.name) == ("put", ROOT + "head.json") else None
+    )
+    with pytest.raises(StoreUnreachable) as caught:
+        back_up(refusing, contents)
+    (manifest,) = names(store, "manifests/")
+    (note,) = caught.value.__notes__
+    assert ManifestRef.parse_name(manifest.rpartition("/")[2]).id in note
+    assert "is complete" in note
+    assert not names(store, "checkpoints/"), "they would hold up a prune"
+    assert restored(store) == contents
+
+
+def test_objects_too_large_to_be_read_stop_neither_backups_nor_restores(small, store):
+    back_up(store, {"a": noise(50_000)})
+    huge = bytes(stores.LARGEST + 1)
+    for name in (f"manifests/9999999999-{'0' * 64}.age", "head.json", "checkpoints/junk-0.age"):
+        store.put(ROOT + name, huge)
+    done = back_up(store, {"a": noise(60_000)})
+    assert [doubt for doubt in done.doubts if "larger than any object of ours" in doubt] == list(done.doubts) != []
+    assert done.backup.ref.sequence == 2
+    assert restored(store) == {"a": noise(60_000)}
 
 
 def test_a_run_that_stored_nothing_leaves_nothing_that_holds_up_a_prune(small, store):

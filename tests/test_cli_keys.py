@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from calling import PROGRAM, call, environment
+from dwebbackup.cli.sheet import write_sheet
+from dwebbackup.errors import WrongConfiguration
 from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey, parse_key
 from dwebbackup.primitives import to_bech32
+from dwebbackup.stores.local import MARKER
 
 OWNER = OwnerKey(bytes(range(32)))
 
@@ -53,6 +57,17 @@ def test_the_recovery_sheet_is_for_its_owner_alone(tmp_path: Path):
     assert sheet.read_text() == text
 
 
+def test_a_part_of_a_recovery_sheet_is_not_left_behind(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(WrongConfiguration, match="cannot write"):
+            write_sheet(str(tmp_path / "sheet"), "abandon " * 24)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_new_key_does_not_need_the_one_that_is_configured():
     call("key", "new", KEY_FILE="/nowhere/yet")
 
@@ -70,6 +85,13 @@ def test_the_identity_is_shown_to_who_asks_for_it():
     assert identity == to_bech32("age-secret-key-", OWNER.identity).upper()
     assert call("key", "show", "--identity", "--json", KEY=OWNER.words).json["identity"] == identity
     call("key", "show", "--identity", KEY=OWNER.writer(1).line, expect=16)
+
+
+def test_the_identity_is_shown_without_asking_a_store_that_may_be_down(tmp_path: Path):
+    (tmp_path / "w").symlink_to(tmp_path)
+    settings = {"KEY": OWNER.words, "STORE": f"file://{tmp_path}"}
+    call("key", "show", expect=13, **settings)
+    assert call("key", "show", "--identity", **settings).out.startswith("AGE-SECRET-KEY-1")
 
 
 @pytest.mark.parametrize(("key", "kind"), [(OWNER.writer(3), "writer"), (OWNER.reader(3), "reader")])
@@ -98,6 +120,8 @@ def test_no_writer_is_made_that_the_words_would_not_find(tmp_path: Path):
     assert call("key", "writer", "2", **settings).out == OWNER.writer(2).line + "\n"
     call("init", "--writer", "2", **settings)
     assert call("key", "writer", "1", **settings).out == OWNER.writer(1).line + "\n"
+    (tmp_path / "store" / MARKER).unlink()  # a copy may have lost it
+    assert call("key", "writer", **settings).out == OWNER.writer(2).line + "\n"
 
 
 def test_a_reader_key_is_one_line_and_nothing_else():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from dwebbackup.config import Config, Given, StoreSecrets, load
+from dwebbackup.config import Config, Given, StoreSecrets, load, survey
 from dwebbackup.config.urls import parse_source
 from dwebbackup.errors import WrongConfiguration
 
@@ -69,6 +69,16 @@ def test_options_win_over_variables_and_these_over_the_file():
     assert configured(text, given, TARGET="postgresql://variable/db").target == "postgresql://option/db"
 
 
+def test_how_long_a_snapshot_may_be_open_is_a_length_of_time():
+    text = "max_snapshot: 2h"
+    assert configured(text).max_snapshot == 7200
+    assert configured(text, MAX_SNAPSHOT="30m").max_snapshot == 1800
+    assert configured(text, Given(max_snapshot="90s"), MAX_SNAPSHOT="30m").max_snapshot == 90
+    assert configured(MAX_SNAPSHOT="").max_snapshot == 7200
+    assert "DWEBBACKUP_MAX_SNAPSHOT is not a length of time" in refusal(MAX_SNAPSHOT="30")
+    assert "--max-snapshot is not a length of time" in refusal("", Given(max_snapshot="soon"))
+
+
 def test_an_empty_variable_was_not_given():
     assert configured("jobs: 3", JOBS="", SOURCE=" ").jobs == 3
 
@@ -81,6 +91,41 @@ def test_the_file_is_found_here_then_at_home_and_where_the_option_says(home: Pat
     assert configured("jobs: 8").jobs == 8
     assert configured(given=Given(config="other.yaml")).jobs == 9
     assert "cannot read none.yaml" in refusal("", Given(config="none.yaml"))
+
+
+def test_the_file_at_home_is_where_the_desktop_keeps_such_files(tmp_path: Path):
+    (tmp_path / "xdg").mkdir()
+    (tmp_path / "xdg" / "dwebbackup.yaml").write_text("jobs: 6")
+    assert load(None, {"XDG_CONFIG_HOME": f"{tmp_path}/xdg"}).jobs == 6
+    Path("xdg").mkdir()
+    Path("xdg/dwebbackup.yaml").write_text("jobs: 5")
+    assert load(None, {"XDG_CONFIG_HOME": "xdg"}) == Config(), "one that is relative does not count"
+
+
+def test_every_fault_is_told_and_the_rest_is_read(tmp_path: Path):
+    Path("dwebbackup.yaml").write_text(
+        "sources: [{url: 'postgresql://h/one'}, {nam: two}, {url: nonsense}]\n"
+        "stores: [{url: 'file:///one'}, {url: 's3://u:p@two'}]\njbos: 4\nrecipients: [{}]\n"
+    )
+    variables = {"DWEBBACKUP_SORCE": "x", "DWEBBACKUP_JOBS": "many", "DWEBBACKUP_KEY_FILE": "/none"}
+    config, faults = survey(Given(target="postgresql://u:secret@h/db"), variables)
+    told = [str(fault) for fault in faults]
+    assert told == [
+        "dwebbackup.yaml: there is no setting 'jbos'",
+        "recipients in dwebbackup.yaml is not a plain value",
+        "DWEBBACKUP_SORCE is not a variable of dwebbackup",
+        "--to: everybody on this machine can see a password on the command line",
+        "sources in dwebbackup.yaml: there is no setting 'nam'",
+        "sources in dwebbackup.yaml: an entry has no url",
+        "a source is not a URL",
+        "a store's URL has a user in it",
+        "DWEBBACKUP_KEY_FILE: cannot read /none: No such file or directory",
+        "DWEBBACKUP_JOBS is not a number from 1 to 64",
+    ]
+    assert [source.name for source in config.sources] == ["one"]
+    assert [store.url for store in config.stores] == ["file:///one"]
+    with pytest.raises(WrongConfiguration, match="jbos"):
+        load(None, variables)
 
 
 def test_a_whole_file(tmp_path: Path):
@@ -227,6 +272,9 @@ def test_the_option_picks_sources_by_name_or_brings_its_own():
     assert [source.name for source in configured(text, Given(sources=("b",))).sources] == ["b"]
     assert [source.name for source in configured(text, Given(sources=("postgresql://h/c",))).sources] == ["c"]
     assert "there is no source 'aa' (did you mean a?)" in refusal(text, Given(sources=("aa",)))
+    both = Given(sources=("postgresql://h/c", "a", "postgresql://h/d"))
+    assert [source.name for source in configured(text, both).sources] == ["c", "d", "a"]
+    assert [source.name for source in configured(text, Given(sources=("a", "postgresql://g/a"))).sources] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +318,7 @@ def test_a_buckets_url_keeps_its_options_and_loses_its_name():
 def test_two_stores_have_different_names():
     assert "same name" in refusal(STORE="s3://one s3://two")
     assert "same name" in refusal("stores: [{url: 's3://one', name: a}, {url: 's3://two', name: a}]")
+    assert "share the variables" in refusal(STORE="s3://one?name=a-b s3://two?name=a_b")
 
 
 def test_what_a_buckets_url_leaves_open_awss_variables_say():
@@ -332,3 +381,19 @@ def test_the_environment_is_asked_when_nobody_gives_one(monkeypatch: pytest.Monk
         monkeypatch.delenv(name)
     monkeypatch.setenv("DWEBBACKUP_JOBS", "6")
     assert load().jobs == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1K", 1024), ("800K", 819_200), ("5M", 5_242_880), ("1.5G", 1_610_612_736), ("4096", 4096), ("", None)],
+)
+def test_a_rate_is_bytes_a_second(text: str, rate: int | None):
+    assert configured(RATE=text).rate == rate
+    assert configured(given=Given(rate=text), RATE="9K").rate == (rate or 9216)
+    assert configured(f"rate: {text}").rate == rate
+
+
+@pytest.mark.parametrize("text", ["0", "1023", "0.9K", "fast", "5 M", "5MB", "5m", "-1M", "1e6", "²", "M", "5MM"])
+def test_what_is_no_rate_is_refused(text: str):
+    assert "RATE is not a number of bytes a second, from 1K (write 800K or 5M)" in refusal(RATE=text)
+    assert "--rate is not" in refusal("", Given(rate=text))

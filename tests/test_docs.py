@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+import dwebbackup
 from dwebbackup import errors
 from dwebbackup.cli import commands
 from dwebbackup.cli.commands import SUMMARIES
@@ -36,8 +38,8 @@ def _lines() -> Iterator[str]:
 def _configuration() -> Iterator[str]:
     yield from ("", "## Configuration", "")
     yield "An option wins over a variable, and this over the YAML file: that of `--config`, else the first of"
-    yield "`dwebbackup.yaml` here, `~/.config/dwebbackup.yaml`, `/etc/dwebbackup.yaml`. An empty variable counts as"
-    yield "not set, an unknown one is an error."
+    yield "`dwebbackup.yaml` here, `~/.config/dwebbackup.yaml` (`$XDG_CONFIG_HOME/dwebbackup.yaml`, where that is set),"
+    yield "`/etc/dwebbackup.yaml`. An empty variable counts as not set, an unknown one is an error."
     yield from ("", "| variable | is |", "|---|---|")
     for name, meaning in MEANINGS.items():
         also = f", or `{PREFIX}{name}_FILE`" if name in SECRETS else ""
@@ -95,6 +97,14 @@ def test_everything_is_explained(path: str, command: click.Command):
     for option in command.params:
         if isinstance(option, click.Option):
             assert option.help, f"{path} {option.name}"
+
+
+def test_only_commands_that_exist_are_advised():
+    known = {path.removeprefix("dwebbackup ") for path, _ in every_command()}
+    for module in Path(dwebbackup.__file__).parent.rglob("*.py"):
+        for words in re.findall(r"`dwebbackup ([a-z]+(?: [a-z]+)?)", module.read_text()):
+            first = words.partition(" ")[0]
+            assert words in known or (first in known and first != "key"), f"{module.name}: dwebbackup {words}"
 
 
 def test_the_yaml_example_is_good_and_complete(tmp_path: Path):

@@ -173,6 +173,17 @@ def test_lines_come_now_and_then_and_at_the_end():
     assert told[-1]["event"] == "backing up blog: done"
 
 
+def test_what_is_quick_has_no_log_line():
+    stream, now = io.StringIO(), [0.0]
+    log.set_up(stream)
+    lines = Lines(lambda: now[0])
+    lines.begin("backing up blog", 1000)
+    now[0] = 29
+    lines.advance(1000)
+    lines.end()
+    assert stream.getvalue() == ""
+
+
 def test_quiet_shows_nothing():
     for stream in (io.StringIO(), Terminal()):
         log.set_up(stream)
