@@ -18,8 +18,10 @@ _LISTED = """SELECT concat('the prepared transaction ', gid),
         ELSE 'turn off what runs it: an extension, most likely' END
     FROM pg_catalog.pg_stat_activity a WHERE datname = {name}
       AND backend_type NOT IN ('client backend', 'autovacuum worker', 'parallel worker')
+      AND backend_type NOT LIKE 'logical replication %'
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = a.pid)"""
-"""Sessions of clients are ended by us, and the other two kinds go with them or give way."""
+"""Sessions of clients are ended by us, and the other two kinds go with them or give way; what follows a publisher is
+looked at by its subscription, after whose end it lingers for a moment."""
 
 
 def listed(connection: Connection, name: str, *, dropped: bool) -> tuple[tuple[str, str], ...]:
