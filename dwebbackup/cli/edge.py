@@ -15,7 +15,6 @@ from typing import TextIO
 
 import click
 
-from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.errors import DwebbackupError, Interrupted, WrongConfiguration
 from dwebbackup.report.redaction import redact
 
@@ -41,7 +40,6 @@ class Unwritten(DwebbackupError):
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run *command*, and say what went wrong; gives the exit status."""
     _obey_signals()
-    give_back_large_buffers()
     sys.setswitchinterval(SWITCH_INTERVAL)
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):

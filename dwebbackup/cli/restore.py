@@ -10,6 +10,7 @@ from dwebbackup import assemble
 from dwebbackup.access import open_store
 from dwebbackup.cli.choosing import Wanted, find, overdue
 from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.report.wording import count, duration
 from dwebbackup.restore import Done, Options, plan, restore
@@ -58,6 +59,7 @@ def command(
     The database is filled under a temporary name and renamed when it is complete, so that nobody ever connects
     to half of it. One that holds anything is refused without --replace.
     """
+    give_back_large_buffers()
     config = session.config(target=target, jobs=jobs)
     key = key_of(config)
     place = assemble.target(config)

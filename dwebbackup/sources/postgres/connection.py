@@ -191,11 +191,6 @@ def _reached(connection: Connection) -> dict[str, str]:
     }
 
 
-def is_on_this_machine(connection: Connection) -> bool:
-    """Whether the server runs on the cores that we run on, as far as its address tells."""
-    return connection.info.host.startswith("/") or connection.info.hostaddr in ("127.0.0.1", "::1")
-
-
 def settings(version: int) -> dict[str, str]:
     """`SESSION` for a server of this version (as `server_version` numbers it)."""
     return SESSION | (SINCE_14 if version >= 140000 else {}) | (SINCE_17 if version >= 170000 else {})

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dwebbackup.cores import cores
 from dwebbackup.errors import Damaged, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import StreamReader
 from dwebbackup.sources.postgres import largeobjects, load, schema, subscriptions
-from dwebbackup.sources.postgres.connection import Server, execute, identifier, is_on_this_machine, start_up_options
+from dwebbackup.sources.postgres.connection import Server, start_up_options
 from dwebbackup.sources.postgres.contents import Contents, Selection
 from dwebbackup.sources.postgres.schema import Archive
 from dwebbackup.sources.postgres.timescale import restoring
@@ -55,7 +54,7 @@ def fill(filling: Filling) -> Filled:
     """
     server, database, facts = filling.server, filling.database, filling.source.facts
     rules = restoring(server, database, facts.extensions)
-    with Children() as children, rules, _archive(filling) as archive, _one_core_an_index(filling):
+    with Children() as children, rules, _archive(filling) as archive:
         contents = archive.contents(facts.encoding)
         selection = select(contents, filling.wanted) if filling.wanted else None
         entries = selection.entries if selection else tuple(contents)
@@ -99,22 +98,6 @@ def _archive(filling: Filling) -> Iterator[Archive]:
             schema.level_public(connection, major_in(filling.source.facts.client_version))
     with schema.archive_file(filling.read(only(filling.source, "schema"))) as path:
         yield Archive(path, filling.tools, conninfo, environment, filling.owners, filling.left_out)
-
-
-@contextmanager
-def _one_core_an_index(filling: Filling) -> Iterator[None]:
-    """Where the server shares our cores, and as many indexes are built at once as there are, each takes one alone:
-    parallel workers without cores of their own cost 15% more (measured). Elsewhere the server knows better.
-    """
-    name = identifier(filling.database)
-    with filling.server.connect(filling.database) as connection:
-        ours = is_on_this_machine(connection) and filling.jobs >= cores()
-        if ours:
-            execute(connection, f"ALTER DATABASE {name} SET max_parallel_maintenance_workers = 0")
-    yield
-    if ours:
-        with filling.server.connect(filling.database) as connection:
-            execute(connection, f"ALTER DATABASE {name} RESET max_parallel_maintenance_workers")
 
 
 def _load_others(filling: Filling, selection: Selection | None) -> None:
