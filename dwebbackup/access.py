@@ -171,7 +171,7 @@ def _has_something(catalog: Catalog) -> bool:
     """Whether the writer ever wrote here: a manifest, a head or a genesis."""
     if next(iter(catalog.store.list("manifests/")), None):
         return True
-    return _has(catalog.store, HEAD) or _has(catalog.store, GENESIS)
+    return has(catalog.store, HEAD) or has(catalog.store, GENESIS)
 
 
 def holds_anything(store: Store) -> bool:
@@ -186,16 +186,9 @@ def has_begun(key: Key, store: Store) -> bool:
     return any(not stored.name.startswith(PROBES) for part in parts for stored in part.list(""))
 
 
-def _has(store: Store, name: str) -> bool:
+def has(store: Store, name: str) -> bool:
     try:
         store.head(name)
     except ObjectMissing:
         return False
     return True
-
-
-def current(writers: list[Opened]) -> Opened:
-    """The writer whose newest backup is the newest of all: the highest number."""
-    if not writers:
-        raise KeyForbids("no writer is opened by this key")
-    return writers[-1]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from dwebbackup import clock
-from dwebbackup.access import PROBES, Opened
+from dwebbackup.access import PROBES, Opened, has
 from dwebbackup.catalog import Backup, Catalog, Newest, ahead, sources_of
 from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, under_way
 from dwebbackup.errors import Damaged, Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
@@ -205,21 +205,13 @@ def _require_all_listed(store: Store, newest: Newest, planned: Plan) -> None:
     known = {*newest.refs, *planned.drop}
     kept = {ref for tip in newest.tips for ref in (*tip.manifest.parents, *tip.manifest.kept)}
     for ref in sorted({*planned.keep, *kept} - known, key=lambda ref: ref.sequence):
-        if _has(store, f"manifests/{ref.name}"):
+        if has(store, f"manifests/{ref.name}"):
             raise Incomplete(
                 f"{store.name} does not list backup {ref.id}, and has it, so no pack is deleted",
                 "try it later; if it stays so, run `dwebbackup verify`",
             )
     if not newest.tips:
         raise Incomplete(f"{store.name} lists no backup that can be read any more, so no pack is deleted")
-
-
-def _has(store: Store, name: str) -> bool:
-    try:
-        store.head(name)
-    except ObjectMissing:
-        return False
-    return True
 
 
 def _old(store: Store, now: float) -> Iterator[Stored]:

@@ -68,7 +68,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
             keys.update(_keys(opened, each, entries, findings))
     read = 0
     if percent is not None:
-        readable = [entry for entry in packs.values() if entry.sha256 in keys]
+        readable = [entry for entry in packs.values() if entry.sha256 in keys and entry.path in present]
         read = _read(opened, indexes, _sample(readable, percent), keys, findings, progress)
     return Report(tuple(findings), count, len(packs), read)
 
@@ -242,15 +242,16 @@ def _read(
     }
 
     def one(entry: PackEntry) -> int:
+        """Its size, if it is good."""
+        progress.advance(entry.size)
         try:
             readers[keys[entry.sha256]].check(entry)
-        except ObjectMissing as error:
-            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", str(error)))
-        except Damaged as error:
-            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", f"{error}; {what_to_do(entry)}"))
-        except KeyForbids as error:
-            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", str(error)))
-        progress.advance(entry.size)
+        except (ObjectMissing, Damaged, KeyForbids) as error:
+            what = f"pack {entry.sha256[:12]}…"
+            told = str(error).removeprefix(f"{what} ")
+            mending = f"; {what_to_do(entry)}" if isinstance(error, Damaged) else ""
+            findings.append(Finding("error", what, told + mending))
+            return 0
         return entry.size
 
     read = 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dwebbackup import age, compression, records
-from dwebbackup.access import GAP, below, current, open_store, open_writer
+from dwebbackup.access import GAP, below, open_store, open_writer
 from dwebbackup.catalog import GENESIS, HEAD
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, StoreUnreachable
 from dwebbackup.keys import Key
@@ -52,7 +52,6 @@ def test_an_owner_reads_the_rows_and_catalogs_of_each():
     for opened in open_store(OWNER, store):
         assert opened.require_rows() == (OWNER.identity,)
         assert opened.catalog.latest().manifest.number == opened.number
-    assert current(open_store(OWNER, store)).number == 2
 
 
 @pytest.mark.parametrize("name", [HEAD, GENESIS])
@@ -129,11 +128,6 @@ def test_a_store_that_does_not_answer_is_never_empty(key, fault, root):
 def test_a_listing_that_breaks_off_is_never_empty(key):
     with pytest.raises(StoreUnreachable):
         open_store(key, Faulty(MemoryStore(), at={"list": Fault.break_listing}))
-
-
-def test_no_writer_is_current_where_there_is_none():
-    with pytest.raises(KeyForbids):
-        current([])
 
 
 # --- below a prefix ---

@@ -266,7 +266,7 @@ def test_one_run_after_the_other_may_fail_anywhere(chance, patch):
 
 def restore_latest(store: Store, target: SyntheticTarget) -> restore.Done:
     """As the command does: find the writers, then the newest backup, then everything in it."""
-    writer = access.current(access.open_store(OWNER, store))
+    writer = access.open_store(OWNER, store)[-1]
     return restore.restore(writer, writer.catalog.latest(), target, restore.Options(replace=True, jobs=1))
 
 

@@ -232,7 +232,9 @@ def _read(path: str, what: str) -> tuple[str, os.stat_result]:
             data = file.read(LARGEST_FILE + 1)
             status = os.fstat(file.fileno())
     except OSError as error:
-        raise WrongConfiguration(f"{what}: cannot read {path}: {error.strerror}") from None
+        raise WrongConfiguration(
+            f"{what}: cannot read {path}: {error.strerror}", "is it there, spelt like this, and may you read it?"
+        ) from None
     if len(data) > LARGEST_FILE:
         raise WrongConfiguration(f"{what}: {path} is too large to be right")
     try:

@@ -31,12 +31,19 @@ class Child:
         *,
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | None = None,
     ) -> None:
+        """With *stderr*, whoever gave it listens himself."""
         self.program = os.path.basename(command[0])
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         try:
             self.process = subprocess.Popen(
-                command, stdin=stdin, stdout=stdout, stderr=self._errors, env=dict(environment), bufsize=0
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=self._errors if stderr is None else stderr,
+                env=dict(environment),
+                bufsize=0,
             )
         except OSError:
             self._errors.close()
@@ -53,10 +60,10 @@ class Child:
         if status:
             raise failure(f"{self.program} failed {doing} ({_status(status)}): {errors or 'it said nothing'}")
 
-    def errors(self, *, whole: bool = False) -> str:
-        """What it wrote to standard error; only the end of it, unless *whole*."""
+    def errors(self) -> str:
+        """The end of what it wrote to standard error."""
         size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(0 if whole else max(0, size - 4000))
+        self._errors.seek(max(0, size - 4000))
         return self._errors.read().decode(errors="replace").strip()
 
     def end(self) -> None:

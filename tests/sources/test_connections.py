@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from psycopg.conninfo import make_conninfo
 
 from dwebbackup import restore
-from dwebbackup.errors import DatabaseRefused, DwebbackupError, WrongConfiguration
+from dwebbackup.errors import DatabaseRefused, WrongConfiguration
 from dwebbackup.manifest import SourceFacts, StreamRecord
 from dwebbackup.ports import Dump
 from dwebbackup.scratch.postgres import Binaries, ScratchPostgres
@@ -31,6 +31,7 @@ from faulty import MemoryStore
 from fix_postgres import Database, free_name, new_database
 from fix_standby import Pair
 from fix_tls import PASSWORD, SECOND, Authority, TlsServer
+from sources.running import Backup
 from synthetic import back_up, names, opened
 
 ROWS = "CREATE TABLE t AS SELECT n, md5(n::text) AS value FROM generate_series(1, 2000) n"
@@ -684,7 +685,7 @@ def test_a_lock_that_comes_in_between_is_known_in_german(german_server, pg_binar
     gate = programs_with_a_gate(tmp_path, pg_binaries, late)
     with new_database(german_server) as source:
         source.psql(ROWS)
-        running = Running(store, PostgresSource(source.uri, jobs=1, bin_folder=str(tmp_path)))
+        running = Backup(store, PostgresSource(source.uri, jobs=1, bin_folder=str(tmp_path)))
         with open(gate, "w") as go:  # opens when that child has begun
             others = 1 if late == "psql" else 2
             wait_until(lambda: int(source.psql(f"SELECT count(*) {LOCKS} AND granted")) >= others)
@@ -701,23 +702,6 @@ def test_a_lock_that_comes_in_between_is_known_in_german(german_server, pg_binar
 
 
 LOCKS = "FROM pg_locks WHERE relation = 't'::regclass AND pid <> pg_backend_pid()"
-
-
-class Running(threading.Thread):
-    """A backup in a thread, and what it ended with."""
-
-    def __init__(self, store: MemoryStore, source: PostgresSource) -> None:
-        super().__init__()
-        self.error: DwebbackupError | None = None
-        self._store = store
-        self._source = source
-        self.start()
-
-    def run(self) -> None:
-        try:
-            back_up(self._store, self._source)
-        except DwebbackupError as error:
-            self.error = error
 
 
 def programs_with_a_gate(folder: Path, binaries: Binaries, late: str) -> Path:

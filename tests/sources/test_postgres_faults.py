@@ -27,6 +27,7 @@ from dwebbackup.sources.postgres import PostgresSource, PostgresTarget, dump, ps
 from dwebbackup.stores.local import LocalStore
 from faulty import Call, Fault, Faulty, MemoryStore
 from fix_postgres import Database, free_name, new_database
+from sources.running import Backup
 from sources.waiting import wait_for
 from synthetic import back_up, errors, names, opened, small_pieces
 
@@ -187,23 +188,6 @@ class Session(threading.Thread):
         query = f"""SELECT CASE WHEN EXISTS (SELECT FROM pg_locks WHERE pid = {self.pid} AND NOT granted) THEN 'waits'
             WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {self.pid}) THEN 'ended' END"""
         return wait_for(self._uri, query) == "waits"
-
-
-class Backup(threading.Thread):
-    """A backup in a thread, and what it ended with."""
-
-    def __init__(self, store: Store, source: PostgresSource) -> None:
-        super().__init__()
-        self.error: DwebbackupError | None = None
-        self._store = store
-        self._source = source
-        self.start()
-
-    def run(self) -> None:
-        try:
-            back_up(self._store, self._source)
-        except DwebbackupError as error:
-            self.error = error
 
 
 # --- out: what others do meanwhile ---

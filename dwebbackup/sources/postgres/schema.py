@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dwebbackup.errors import RestoreFailed
 from dwebbackup.sources.postgres import contents
@@ -18,6 +18,7 @@ from dwebbackup.sources.postgres.contents import Contents
 from dwebbackup.sources.postgres.tools import Tools
 from dwebbackup.sources.postgres.verdicts import Outcome, judge
 from dwebbackup.sources.process import Child, Children
+from dwebbackup.sources.voices import Voices
 
 _SECRET = re.compile(
     r"(Command was: (?:CREATE|ALTER) (?:SUBSCRIPTION|SERVER|USER MAPPING|FOREIGN)\b.*?(?:CONNECTION|OPTIONS) )"
@@ -76,10 +77,13 @@ class Archive:
         (one attaches an index, another makes a trigger), which is nobody's fault.
         Raises `RestoreFailed` with pg_restore's own words on any error that may matter.
         """
+        jobs = jobs if Voices.TELLS_APART else 1
         outcome = self._run(section, children, jobs, only)
         if (outcome.fatal or outcome.spared) and not outcome.said and outcome.failed and jobs > 1:
             again = [id_ for id_ in self.contents() if id_ in outcome.failed]
+            notes = outcome.notes
             outcome = self._run(section, children, 1, again)
+            outcome = replace(outcome, notes=tuple(dict.fromkeys((*notes, *outcome.notes))))
         if outcome.fatal or outcome.said:
             why = "; ".join(outcome.fatal[:3]) or outcome.said
             raise RestoreFailed(f"pg_restore failed on the {section} section: {why}")
@@ -103,9 +107,12 @@ class Archive:
                 wanted.writelines(f"{id_};\n" for id_ in only)
                 wanted.flush()
                 command.append(f"--use-list={wanted.name}")
-            child = children.add(Child([*command, self.path], self.environment, stdout=nowhere.fileno()))
+            voices = stack.enter_context(Voices())
+            pipes = {"stdout": nowhere.fileno(), "stderr": voices.theirs.fileno()}
+            child = children.add(Child([*command, self.path], self.environment, **pipes))
             try:
-                return judge(child.process.wait(), _without_secrets(child.errors(whole=True)), self.left_out)
+                said = _without_secrets(voices.listen(child.process)).strip()
+                return judge(child.process.wait(), said, self.left_out)
             finally:
                 child.end()
 
