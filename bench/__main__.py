@@ -14,6 +14,7 @@ from statistics import median
 
 from bench import rows
 from bench.arena import SETTINGS, Arena, arena
+from bench.catalog import catalog
 from bench.contenders import VERSIONS
 from bench.measure import output
 from bench.row import Row
@@ -22,7 +23,8 @@ from bench.through_s3 import s3
 
 USUAL = [group.__name__ for group in (rows.full, rows.restore, rows.memory, rows.unchanged, rows.changed)]
 GROUPS = {
-    group.__name__: group for group in (rows.full, rows.restore, rows.memory, rows.unchanged, s3, rows.changed, small)
+    group.__name__: group
+    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, s3, catalog, rows.changed, small)
 }
 """In this order. What changes the database comes last, so that the others see the same one."""
 

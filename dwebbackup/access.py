@@ -37,7 +37,7 @@ class Opened:
     identities: tuple[bytes, ...]
     """For packs. Empty: this key may not read a row."""
     owner_key: bytes | None = None
-    """What the owner signs with, in public; None where only a writer's line is at hand, which does not say."""
+    """By which the owner's words are known; None where only a reader's line is at hand, which does not say."""
 
     def packs(self, manifest: Manifest) -> PackReader:
         """What reads the streams of a whole manifest. Raises `KeyForbids` for a key that may not read rows."""
@@ -122,7 +122,8 @@ def open_writer(key: Key, number: int, store: Store) -> Opened:
         return Opened(number, catalog, (key.identity,), key.verify_key)
     rows = (key.identity,) if isinstance(key, ReaderKey) else ()
     access = Access((key.catalog_identity,), key.verify_key)
-    return Opened(number, Catalog(below(store, key.id), key.id, number, access), rows)
+    owner = key.owner_verify_key if isinstance(key, WriterKey) else None
+    return Opened(number, Catalog(below(store, key.id), key.id, number, access), rows, owner)
 
 
 def open_store(key: Key, store: Store) -> list[Opened]:

@@ -19,14 +19,19 @@ from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.retrying import Retrying
 from dwebbackup.stores.s3_address import AccessKey, Address
 from dwebbackup.stores.throttled import Bucket, Throttled
+from dwebbackup.stores.undeleting import Undeleting
 
 if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
+    from dwebbackup.report.notices import Notifier
 
 POSTGRES = ("postgresql", "postgres")
 STORES = ("file", "s3")
 
 _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+QUICK = 20.0
+"""Seconds for which the sidecar tries again to look into a store, before it says so on its page."""
 
 UPLOADS = 4
 """Packs put at once into a store that is far away; a disk gains nothing from more than one."""
@@ -44,6 +49,16 @@ def prepared_store(config: Config, stop: threading.Event | None = None) -> Store
     return Throttled(retrying, Bucket(config.rate), stop=stop) if config.rate else retrying
 
 
+def quick_and_patient_store(config: Config, stop: threading.Event | None = None) -> tuple[Store, Store]:
+    """The same store twice, begun if it was not: the first soon says that it does not answer, the other one is for work
+    that would be lost. Raises `StoreUnreachable`.
+    """
+    place = _place(_only_store(config))
+    quick, patient = Retrying(place, budget=QUICK, stop=stop), Retrying(place, stop=stop)
+    quick.prepare()
+    return quick, Throttled(patient, Bucket(config.rate), stop=stop) if config.rate else patient
+
+
 def has_begun(config: Config) -> bool:
     """False where there is no store yet, and so nobody has backups. Whether a bucket has any, only it can tell."""
     return bool(config.stores) and _has_begun(_only_store(config))
@@ -54,7 +69,8 @@ def bare_store(store: StoreConfig) -> ConfiguredStore:
     from dwebbackup.checking import ConfiguredStore  # noqa: PLC0415  # only `doctor` needs it
 
     _require_scheme(f"store {store.called}", store.url, STORES)
-    return ConfiguredStore(_place(store), _has_begun(store), partial(_dialect, store) if store.kind == "s3" else None)
+    tries = store.kind == "s3" and store.deletes  # what it tries leaves an object to delete
+    return ConfiguredStore(_place(store), _has_begun(store), partial(_dialect, store) if tries else None)
 
 
 def uploads(config: Config) -> int:
@@ -81,6 +97,21 @@ def target(config: Config) -> Target:
 
     _require_scheme("target", config.target, POSTGRES)
     return PostgresTarget(config.target, config.jobs, config.postgres_bin or None)
+
+
+def own_target(source: SourceConfig, config: Config) -> Target:
+    """The source's own database, to be filled again. Raises `WrongConfiguration`."""
+    from dwebbackup.sources.postgres import PostgresTarget  # noqa: PLC0415  # as with sources
+
+    _require_scheme(f"source {source.name}", source.url, POSTGRES)
+    return PostgresTarget(source.url, config.jobs, config.postgres_bin or None)
+
+
+def notifier(config: Config) -> Notifier:
+    """Whoever is to be told. Raises `WrongConfiguration`."""
+    from dwebbackup.report.notices import Notifier, parse_channel  # noqa: PLC0415  # only the sidecar tells people
+
+    return Notifier([parse_channel(url) for url in config.notify])
 
 
 def recipients(config: Config) -> tuple[bytes, ...]:
@@ -110,7 +141,8 @@ def _only_store(config: Config) -> StoreConfig:
 
 
 def _place(store: StoreConfig) -> Place:
-    return _bucket(store) if store.kind == "s3" else LocalStore(_folder(store.url), store.called)
+    place = _bucket(store) if store.kind == "s3" else LocalStore(_folder(store.url), store.called)
+    return place if store.deletes else Undeleting(place)
 
 
 def _has_begun(store: StoreConfig) -> bool:

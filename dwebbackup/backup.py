@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import secrets
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import dwebbackup
-from dwebbackup import age, chunking, clock, compression, records
+from dwebbackup import age, chunking, clock, lineage, records
 from dwebbackup.catalog import HEAD, Backup, Catalog, Newest
 from dwebbackup.checkpoint import Checkpoints, Renewals
-from dwebbackup.documents import encode
-from dwebbackup.errors import BackupFailed, Damaged, ObjectMissing, StoreUnreachable
-from dwebbackup.indexing import MOST, drop_unused, merge, put_index, runs_of
+from dwebbackup.drafting import Chunks, Drafting, Taken
+from dwebbackup.errors import BackupFailed, Damaged, Interrupted, KeyForbids, ObjectMissing, StoreUnreachable
 from dwebbackup.keys import WriterKey
-from dwebbackup.manifest import (
-    Head,
-    Index,
-    Manifest,
-    ManifestRef,
-    ObjectRef,
-    Runs,
-    SourceFacts,
-    SourceRecord,
-    StoreNote,
-    StreamRecord,
-    Streams,
-    index_path,
-)
-from dwebbackup.manifest import Newest as NewestOf
+from dwebbackup.manifest import Head, ManifestRef, ObjectRef, Summary, Tally
 from dwebbackup.ports import Progress, Quiet, Source, Store
 from dwebbackup.reading import read_all
-from dwebbackup.records import Access, Signer
+from dwebbackup.records import Access, signer_of
 from dwebbackup.report.wording import duration
 from dwebbackup.reuse import Conditions, Reusable, reusable
-from dwebbackup.storing import INDEX_ROWS, StoredStream, Storing, Worker
-
-SPILL = 1024 * 1024
-"""Bytes of JSON from which the streams stand in an object of their own."""
+from dwebbackup.storing import Storing, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +38,12 @@ class Options:
     """By when the schedule promises the next backup."""
     max_snapshot: float | None = None
     """Seconds for which a source's snapshot may be open; None: as long as it takes."""
+    suspect_below: float = 0.5
+    """A backup that holds less than this share of the last good one's rows or tables is suspect."""
+    accept: bool = False
+    """The user's word that these are the databases that are meant: whatever would be suspect is good."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set: the run ends as soon as it can, with a checkpoint, and raises `Interrupted`."""
     progress: Progress = field(default_factory=Quiet)
 
 
@@ -72,14 +58,12 @@ class Done:
     bytes_stored: int
     seconds: float
     doubts: tuple[str, ...]
+    """What is suspect, and what was odd on the way."""
 
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A source's snapshot, all its chunks stored."""
-
-    facts: SourceFacts
-    streams: tuple[StoredStream, ...]
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Why it does not count as good."""
+        return tuple(why for tally in self.backup.manifest.tallies for why in tally.suspect)
 
 
 def back_up(sources: Sequence[Source], store: Store, key: WriterKey, options: Options) -> Done:
@@ -101,8 +85,7 @@ class _Run:
         self._began = clock.now()
         self._clock = clock.monotonic()
         self._readers = (key.owner_recipient, key.reader_recipient, *options.recipients)
-        catalog_readers = (key.owner_recipient, key.catalog_recipient, *options.recipients)
-        self._signer = Signer(key.sign_seed, key.verify_key, catalog_readers)
+        self._signer = signer_of(key, options.recipients)
         self._access = Access((key.catalog_identity,), key.verify_key)
         self._catalog = Catalog(store, key.id, key.number, self._access)
         self._checkpoints = Checkpoints(store, key.id, self._id, self._signer)
@@ -173,6 +156,8 @@ class _Run:
                 opened = clock.monotonic()
 
                 def meanwhile() -> None:
+                    if self._options.stop.is_set():
+                        raise Interrupted("the backup was asked to stop")
                     self._require_time(opened)
                     renewals.renew_if_due()
 
@@ -227,7 +212,17 @@ class _Run:
 
     def _publish(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Done:
         """Everything is acknowledged: manifest, then head, then the checkpoints are dropped."""
-        manifest = self._manifest(taken, storing, reuse, newest)
+        chunks = Chunks(reuse.numbering, (*reuse.refs, *storing.new_indexes))
+        drafting = Drafting(self._id, self._catalog, self._key, self._signer, self._readers, chunks)
+        draft = drafting.draft(taken, newest, self._judge)
+        manifest = replace(
+            draft.manifest,
+            started=clock.iso(self._began),
+            finished=clock.iso(clock.now()),
+            next_by=self._options.next_by,
+            stored=storing.bytes_stored + draft.bytes_stored,
+            packs=storing.packs,
+        )
         self._checkpoints.require_fresh()
         sealed = records.seal(manifest, self._signer)
         ref = ManifestRef(manifest.sequence, records.digest(sealed))
@@ -237,107 +232,27 @@ class _Run:
         head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
         self._store.put(HEAD, line)
-        doubts = (*newest.doubts, *self._checkpoints.clear())
+        suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
+        doubts = (*suspect, *newest.doubts, *self._checkpoints.clear())
         return Done(
             Backup(ref, manifest, len(sealed)),
             links,
             sum(stream.bytes for source in taken for stream in source.streams),
-            storing.bytes_stored + len(sealed) + len(line),
+            manifest.stored + len(sealed) + len(line),
             clock.monotonic() - self._clock,
             doubts,
         )
 
-    def _manifest(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Manifest:
-        sources, indexes = self._sources(taken, storing, reuse)
-        sequence = max((parent.sequence for parent in newest.parents), default=0) + 1
-        sources, spilled = self._spill(sources, storing)
-        return Manifest(
-            writer=self._key.id,
-            number=self._key.number,
-            sequence=sequence,
-            run=self._id,
-            started=clock.iso(self._began),
-            finished=clock.iso(clock.now()),
-            sources=sources,
-            indexes=tuple(indexes),
-            sealed=self._for_readers(),
-            parents=newest.parents,
-            kept=newest.kept,
-            newest=_newest(taken, newest, sequence),
-            stores=(StoreNote(self._store.name, self._store.url),),
-            spilled=spilled,
-            next_by=self._options.next_by,
-            stored=storing.bytes_stored,
-            packs=storing.packs,
-            program=f"dwebbackup {dwebbackup.__version__}",
-            retired=self._key.retired.to_bytes().hex() if self._key.retired else "",
-        )
-
-    def _sources(
-        self, taken: Sequence[Taken], storing: Storing, reuse: Reusable
-    ) -> tuple[tuple[SourceRecord, ...], list[ObjectRef]]:
-        try:
-            runs = [runs_of(stream.numbers, reuse.numbering) for source in taken for stream in source.streams]
-        except LookupError as error:
-            raise BackupFailed(f"chunk {error} was never stored; this is a fault of dwebbackup") from error
-        runs, refs = drop_unused(runs, (*reuse.refs, *storing.new_indexes))
-        if len(refs) > MOST:
-            runs, refs = merge(runs, refs, self._catalog.index, self._put_index, INDEX_ROWS)
-            storing.bytes_stored += sum(ref.size for ref in refs)
-        lookup = iter(runs)
-        records_ = [
-            SourceRecord(source.facts, tuple(_record(stream, next(lookup)) for stream in source.streams))
-            for source in taken
-        ]
-        return tuple(records_), refs
-
-    def _put_index(self, index: Index) -> ObjectRef:
-        return put_index(self._store, self._signer, index)
-
-    def _spill(
-        self, sources: tuple[SourceRecord, ...], storing: Storing
-    ) -> tuple[tuple[SourceRecord, ...], ObjectRef | None]:
-        streams = Streams(self._key.id, self._id, tuple(source.streams for source in sources))
-        if len(encode("streams", streams)) <= SPILL:
-            return sources, None
-        sealed = records.seal(streams, self._signer)
-        ref = ObjectRef(records.digest(sealed), len(sealed))
-        self._store.put(index_path(ref.sha256), sealed)
-        storing.bytes_stored += ref.size
-        return tuple(replace(source, streams=()) for source in sources), ref
-
-    def _for_readers(self) -> str:
-        """What a writer key must not open again: only readers verify chunk names."""
-        document = json.dumps({"chunk_key": self._key.chunk_key.hex()}).encode()
-        return base64.b64encode(age.seal(compression.compress(document), self._readers)).decode()
-
-
-def _record(stream: StoredStream, runs: Runs) -> StreamRecord:
-    spec = stream.spec
-    return StreamRecord(
-        spec.kind,
-        spec.path,
-        spec.columns,
-        stream.rows,
-        stream.bytes,
-        len(stream.numbers),
-        stream.average,
-        runs,
-        spec.part,
-    )
-
-
-def _newest(taken: Sequence[Taken], newest: Newest, sequence: int) -> tuple[NewestOf, ...]:
-    """The newest backup of every source: these by this manifest, others as the tips knew them."""
-    entries: dict[str, NewestOf] = {}
-    for tip in newest.tips:
-        for entry in tip.manifest.newest:
-            known = replace(entry, sha256=entry.sha256 or tip.ref.sha256)
-            if entry.source not in entries or entries[entry.source].sequence < known.sequence:
-                entries[entry.source] = known
-    for source in taken:
-        entries[source.facts.name] = NewestOf(source.facts.name, source.facts.identity, sequence, "")
-    return tuple(entries[name] for name in sorted(entries))
+    def _judge(self, found: Tally, past: Sequence[Summary]) -> Tally:
+        """Whether it is of the database that was meant."""
+        if self._options.accept:
+            return lineage.accept(found, past)
+        known = any(entry.tally.identity == found.identity for entry in lineage.entries(past))
+        restoration = None
+        if past and not known:
+            with contextlib.suppress(Damaged, KeyForbids):  # then it is suspect; nobody may stop backups by spoiling it
+                restoration = self._catalog.restoration(found.identity)
+        return lineage.judge(found, past, restoration, self._options.suspect_below)
 
 
 def _average_before(source: Source, before: Sequence[Backup], catalog: Catalog) -> int | None:

@@ -1,279 +1,79 @@
-"""Which backups there are: manifests listed, read, checked against the head, and the newest one found."""
+"""Which backup somebody means: the newest good one, the tip of the chain, one by its name or of a time."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
-from dwebbackup import records
-from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
-from dwebbackup.manifest import (
-    Head,
-    Index,
-    Manifest,
-    ManifestRef,
-    ObjectRef,
-    Streams,
-    index_path,
-)
-from dwebbackup.ports import Store
-from dwebbackup.records import Access
+from dwebbackup import lineage, tips
+from dwebbackup.errors import Damaged, NoSuchBackup, ToolMissing
+from dwebbackup.holdings import GENESIS, HEAD, Backup, Holdings, age, ahead, snapshot_of, sources_of
+from dwebbackup.lineage import Choice
+from dwebbackup.manifest import Manifest, ManifestRef
+from dwebbackup.tips import Newest, passed_over
 
-HEAD = "head.json"
-GENESIS = "genesis.json"
-
-PARALLEL = 8
-"""Manifests read at once; what counts is the store's latency."""
-
-INDEXES = 3
-"""Indexes fetched at once: they may have 3 MiB each."""
-
-Record = TypeVar("Record", Manifest, Index, Streams)
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-Unreadable = Damaged | KeyForbids | ToolMissing
-"""Why a manifest can't be had."""
+__all__ = ["GENESIS", "HEAD", "Backup", "Catalog", "Newest", "ahead", "alike", "snapshot_of", "sources_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A manifest that was read and whose signature holds."""
-
-    ref: ManifestRef
-    manifest: Manifest
-    size: int
-    """Sealed bytes of the manifest."""
-    doubts: tuple[str, ...] = ()
-    """What was odd where it was chosen; whoever restores it should be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """What is newest for one writer, and what was odd on the way there."""
-
-    tips: tuple[Backup, ...]
-    """Backups that no other names as its parent: one, unless two machines wrote at once."""
-    refs: tuple[ManifestRef, ...]
-    """All manifests listed, oldest first, good or not."""
-    doubts: tuple[str, ...] = ()
-    lost: ManifestRef | None = None
-    """What the head says is newest, where that cannot be read."""
-    passed: frozenset[ManifestRef] = frozenset()
-    """Manifests that were passed over: they cannot be read, or somebody else signed them."""
-
-    @property
-    def parents(self) -> tuple[ManifestRef, ...]:
-        """What the next manifest follows."""
-        return (*(tip.ref for tip in self.tips), *([self.lost] if self.lost else []))
-
-    @property
-    def kept(self) -> tuple[ManifestRef, ...]:
-        """What the next manifest vouches for: everything listed but what anybody may have put there."""
-        return tuple(ref for ref in self.refs if ref not in self.passed or ref == self.lost)
-
-
-class Catalog:
-    """The manifests of one writer, in a store that begins at the writer's prefix."""
-
-    def __init__(self, store: Store, writer: str, number: int, access: Access) -> None:
-        self.store = store
-        self.writer = writer
-        self.number = number
-        self._access = access
-
-    def refs(self) -> list[ManifestRef]:
-        """All manifests listed, oldest first. Raises `StoreUnreachable`: a failed listing is never "none"."""
-        names = (stored.name.rpartition("/")[2] for stored in self.store.list("manifests/"))
-        return sorted((ref for ref in map(ManifestRef.parse_name, names) if ref), key=_age)
-
-    def head(self) -> Head | None:
-        """The writer's own word on what is newest. Raises `Damaged`."""
-        try:
-            data = self.store.get(HEAD)
-        except ObjectMissing:
-            return None
-        return records.read_line(Head, data, self._access.verify_key)
-
-    def read(self, ref: ManifestRef) -> Backup:
-        """One manifest. Raises `Damaged`, `ObjectMissing`, `ToolMissing`."""
-        sealed = self.store.get(f"manifests/{ref.name}")
-        records.check(f"manifest {ref.id}", sealed, ref.sha256)
-        manifest = records.unseal(Manifest, sealed, self._access)
-        if manifest.writer != self.writer or manifest.sequence != ref.sequence:
-            raise Damaged(f"manifest {ref.id} says that it is {manifest.writer} {manifest.sequence}")
-        expected = max((parent.sequence for parent in manifest.parents), default=0) + 1
-        if manifest.sequence != expected:
-            raise Damaged(f"manifest {ref.id} does not follow its parents (it would be {expected})")
-        return Backup(ref, manifest, len(sealed))
-
-    def read_all(self, refs: Iterable[ManifestRef]) -> Iterator[Backup | Unreadable]:
-        """Each manifest, or why it can't be had; in the order asked for, and only a few in memory at once."""
-
-        def one(ref: ManifestRef) -> Backup | Unreadable:
-            try:
-                return self.read(ref)
-            except (Damaged, KeyForbids, ToolMissing) as error:
-                return error
-
-        return ahead(one, refs)
+class Catalog(Holdings):
+    """The manifests of one writer, and which of them is meant."""
 
     def newest(self) -> Newest:
-        """The tips of the chain, for a reader.
-
-        A manifest that nobody can read, or that somebody else signed, is passed over and named in `doubts`;
-        but when the head vouches for a newer one than can be read, that is an error: what is newest must not
-        silently get older. Raises `Damaged`, `StoreUnreachable`, `ToolMissing`.
-        """
-        newest = self._survey_unless_moving(self.head())
-        if newest.lost:
-            readable = ", ".join(tip.ref.id for tip in newest.tips)
-            raise Damaged(
-                "; ".join(newest.doubts),
-                f"the newest backup that can be read is {readable}" if readable else "look into the other stores",
-            )
-        return newest
+        """The tips of the chain. Raises as `tips.for_reading` does."""
+        return tips.for_reading(self)
 
     def newest_for_writing(self) -> Newest:
-        """The same for a writer, whom nothing of this stops: what is lost is a parent, and a doubt.
+        """The same for who goes on whatever is odd. Raises as `tips.for_writing` does."""
+        return tips.for_writing(self)
 
-        Otherwise whoever can spoil one object could stop all backups. What this writer signed with a newer version
-        does stop it: nobody builds on what he cannot read. Raises `StoreUnreachable`, `ToolMissing`.
+    def completed(self, newest: Newest) -> Newest:
+        """With what no history tells of. Raises as `tips.completed` does."""
+        return tips.completed(self, newest)
+
+    def latest(self, source: str | None = None) -> Backup:
+        """The newest good backup, of *source* if named, with doubts.
+
+        Raises `NoSuchBackup` when there is none, or several sources and none is named; `Damaged` when there are two.
         """
+        newest = self._newest_of_some()
         try:
-            head = self.head()
-        except Damaged as error:
-            newest = self.survey(None)
-            return replace(newest, doubts=(*newest.doubts, f"the head was passed over: {error}"))
-        return self._survey_unless_moving(head)
+            return self._latest(newest, source)
+        except NoSuchBackup:
+            if not newest.untold:
+                raise
+            return self._latest(self.completed(newest), source)
 
-    def _survey_unless_moving(self, head: Head | None) -> Newest:
-        """A survey again and again, as long as something is odd about it and the head has moved on meanwhile.
+    def _latest(self, newest: Newest, source: str | None) -> Backup:
+        past = newest.history
+        names = [source] if source else lineage.sources(past)
+        choices = [lineage.newest(past, name) for name in names]
+        refs = {choice.entry.ref for choice in choices}
+        if len(refs) > 1:
+            raise NoSuchBackup(
+                f"the newest backups of {', '.join(names)} are not the same one", "name it with --source"
+            )
+        _require_one(newest, refs)
+        read = {tip.ref: tip for tip in newest.tips}
+        (ref,) = refs
+        found = read.get(ref) or self.read(ref)
+        _require_agreement(found, choices)
+        doubts = (*newest.doubts, *(doubt for choice in choices for doubt in choice.doubts))
+        return replace(found, doubts=doubts)
 
-        While manifests are listed and read, a backup may end and a prune drop those that it saw.
-        """
-        while True:
-            newest = self.survey(head)
-            if not newest.doubts:
-                return newest
-            before, head = head, self._head_after(head)
-            if head == before:
-                return newest
+    def tip(self) -> Backup:
+        """The end of the chain, good or not, which the next backup follows. Raises as `latest` does."""
+        newest = self._newest_of_some()
+        _require_one(newest, {tip.ref for tip in newest.tips})
+        return replace(newest.tips[0], doubts=newest.doubts)
 
-    def _head_after(self, head: Head | None) -> Head | None:
-        """The head as it is now, if it can be read."""
-        try:
-            return self.head() or head
-        except Damaged:
-            return head
-
-    def survey(self, head: Head | None) -> Newest:
-        """What there is, against a head that was read before: a backup that ends meanwhile is then in the listing.
-
-        A manifest that the head names is read even if a listing leaves it out.
-        """
-        listed = self.refs()
-        named = ManifestRef(head.sequence, head.manifest.sha256) if head else None
-        hidden = [named] if named and named not in listed and named.sequence >= _highest(listed) else []
-        passed: dict[ManifestRef, str] = {}
-        tips = self._tips([*listed, *hidden], passed)
-        doubts = list(passed.values())
-        found = {tip.ref for tip in tips}
-        if named is None or named.sequence < _highest(found) or named in found:
-            seen = [ref for ref in hidden if ref in found]
-            doubts += [f"{self.store.name} does not list backup {ref.id}, and has it" for ref in seen]
-            return Newest(tuple(tips), (*listed, *seen), tuple(doubts), passed=frozenset(passed))
-        absent = f"is not in {self.store.name}{'' if listed else ', which lists none'}"
-        why = "cannot be read" if named in listed else absent
-        doubts.insert(0, f"the head names backup {named.id}, and its manifest {why}")
-        return Newest(tuple(tips), tuple(listed), tuple(doubts), named, frozenset(passed))
-
-    def _tips(self, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:
-        """What no other names as its parent. What cannot be read is *passed* over, and why.
-
-        A manifest that a later one has in its `kept` is not read: if it was a tip then, it is a parent of that one.
-        """
-        read = self._read_from_above(refs, passed)
-        tips = _unnamed(read)
-        if len(tips) > 1:  # one may have been away while its child was written, and that child was not read
-            lowest = min(tip.ref.sequence for tip in tips)
-            known = {backup.ref for backup in read} | set(passed)
-            unread = [ref for ref in refs if ref.sequence > lowest and ref not in known]
-            read += [each for each in self.read_all(unread) if isinstance(each, Backup)]
-            tips = _unnamed(read)
-        return tips
-
-    def _read_from_above(self, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:
-        read: list[Backup] = []
-        kept: set[ManifestRef] = set()
-        for ref in reversed(refs):
-            if ref in kept:
-                continue
-            try:
-                read.append(self.read(ref))
-            except (Damaged, KeyForbids) as error:
-                passed[ref] = _passed_over(ref, error)
-            else:
-                kept.update(read[-1].manifest.kept)
-        return read
-
-    def latest(self) -> Backup:
-        """The newest backup, with doubts. Raises `NoSuchBackup` when there is none, `Damaged` when there are two."""
+    def _newest_of_some(self) -> Newest:
         newest = self.newest()
         if not newest.tips:
             raise NoSuchBackup(
                 f"there is no backup of writer {self.number} ({self.writer}) in {self.store.url}",
                 *([f"{len(newest.refs)} manifests are there, but none can be read"] if newest.refs else []),
             )
-        if len(newest.tips) > 1:
-            names = ", ".join(f"{tip.ref.id} ({tip.manifest.finished})" for tip in newest.tips)
-            raise Damaged(f"two machines wrote at once, so none is the newest: {names}", "name the one you want")
-        return replace(newest.tips[0], doubts=newest.doubts)
-
-    def indexes(self, manifest: Manifest) -> list[Index]:
-        """The indexes a manifest names, in its order."""
-        return list(self.each_index(manifest.indexes))
-
-    def each_index(self, refs: Collection[ObjectRef]) -> Iterator[Index]:
-        """These indexes, in the order asked for.
-
-        A few are fetched at once, and one at a time is decoded, which takes six times their sealed size.
-        """
-        fetched = ahead(lambda ref: self._sealed("index", ref), refs, INDEXES)
-        for ref, sealed in zip(refs, fetched, strict=True):
-            yield self._unsealed(Index, ref, sealed)
-
-    def index(self, ref: ObjectRef) -> Index:
-        return self._object(Index, ref)
-
-    def whole(self, manifest: Manifest) -> Manifest:
-        """The manifest with its streams, wherever they stand."""
-        if not manifest.spilled:
-            return manifest
-        spilled = self._object(Streams, manifest.spilled)
-        if spilled.run != manifest.run or len(spilled.sources) != len(manifest.sources):
-            raise Damaged("the streams of this manifest belong to another")
-        sources = zip(manifest.sources, spilled.sources, strict=True)
-        return replace(
-            manifest,
-            sources=tuple(replace(source, streams=streams) for source, streams in sources),
-            spilled=None,
-        )
-
-    def _object(self, record: type[Record], ref: ObjectRef) -> Record:
-        return self._unsealed(record, ref, self._sealed(records.kind_of(record), ref))
-
-    def _sealed(self, kind: str, ref: ObjectRef) -> bytes:
-        return records.check(f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256)
-
-    def _unsealed(self, record: type[Record], ref: ObjectRef, sealed: bytes) -> Record:
-        value = records.unseal(record, sealed, self._access)
-        if value.writer != self.writer:
-            raise Damaged(f"{records.kind_of(record)} {ref.sha256[:12]}… belongs to another writer")
-        return value
+        return newest
 
     def matching(self, name: str) -> list[ManifestRef]:
         """The manifests listed that people call *name* (`ManifestRef.is_called`)."""
@@ -298,7 +98,7 @@ class Catalog:
         """
         doubts: list[str] = []
         vouched = set(self._named(doubts))
-        refs = sorted({*self.refs(), *vouched}, key=_age, reverse=True)
+        refs = sorted({*self.refs(), *vouched}, key=age, reverse=True)
         unread: list[str] = []
         for ref, read in zip(refs, self.read_all(refs), strict=True):
             if isinstance(read, Backup):
@@ -314,7 +114,7 @@ class Catalog:
             if ref in vouched or isinstance(read, ToolMissing):
                 unread.append(f"manifest {ref.id} cannot be read: {read}")
             else:
-                doubts.append(_passed_over(ref, read))
+                doubts.append(passed_over(ref, read))
         if unread:
             raise Damaged("; ".join(unread), "no backup before it can be read")
         raise NoSuchBackup(f"no backup is as old as {moment}", "`dwebbackup list` shows what there is")
@@ -329,51 +129,36 @@ class Catalog:
         return [ManifestRef(head.sequence, head.manifest.sha256)] if head else []
 
 
-def snapshot_of(manifest: Manifest) -> str:
-    """The state a restore brings back is of this moment."""
-    return max((source.facts.snapshot for source in manifest.sources), default=manifest.started)
+def _require_agreement(found: Backup, choices: Sequence[Choice]) -> None:
+    """Raises `Damaged` where a backup was chosen for what a later manifest says, and says something else itself."""
+    own = lineage.tallies(found.manifest)
+    for choice in choices:
+        if choice.entry.tally not in own:
+            raise Damaged(
+                f"a later manifest says of backup {found.ref.id} what it does not say itself",
+                "run `dwebbackup verify`; or name the backup that you want",
+            )
 
 
-def sources_of(manifest: Manifest) -> list[str]:
-    """The names of what it is a backup of."""
-    return [source.facts.name for source in manifest.sources]
+def alike(newest: Newest, chosen: Collection[ManifestRef] = ()) -> list[Backup]:
+    """The tips that are *chosen*, or of the same database as another one, so that neither of them is the newer."""
+    databases = [{(each.source, each.identity) for each in lineage.tallies(tip.manifest)} for tip in newest.tips]
+    return [
+        tip
+        for tip, own in zip(newest.tips, databases, strict=True)
+        if tip.ref in chosen or any(own & other for other in databases if other is not own)
+    ]
 
 
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], most: int = PARALLEL) -> Iterator[Result]:
-    """Every item's result, in order; *most* are worked on before they are asked for, and no more are held."""
-    with ThreadPoolExecutor(most, "catalog") as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > most:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _unnamed(backups: Sequence[Backup]) -> list[Backup]:
-    """Those that no other names as its parent."""
-    named = {parent.sha256 for backup in backups for parent in backup.manifest.parents}
-    return [backup for backup in backups if backup.ref.sha256 not in named]
+def _require_one(newest: Newest, chosen: Collection[ManifestRef]) -> None:
+    """Raises `Damaged` when two tips are of the same database, so that none is newer than the other."""
+    several = alike(newest, chosen)
+    if len(several) > 1:
+        names = ", ".join(f"{tip.ref.id} ({tip.manifest.finished})" for tip in several)
+        raise Damaged(f"two machines wrote at once, so none is the newest: {names}", "name the one you want")
 
 
 def _vouched_for(manifest: Manifest) -> Iterator[ManifestRef]:
     """What was a backup when *manifest* was written. A higher sequence than its own in `kept` is anybody's junk."""
     yield from manifest.parents
     yield from (ref for ref in manifest.kept if ref.sequence < manifest.sequence)
-
-
-def _passed_over(ref: ManifestRef, error: Exception) -> str:
-    return f"manifest {ref.id} was passed over: {error}"
-
-
-def _age(ref: ManifestRef) -> tuple[int, str]:
-    return ref.sequence, ref.sha256
-
-
-def _highest(refs: Iterable[ManifestRef]) -> int:
-    return max((ref.sequence for ref in refs), default=0)

@@ -89,7 +89,7 @@ class Checkpoints:
     def clear(self) -> tuple[str, ...]:
         """The run is over, and nothing depends on its checkpoints any more; what the user should know.
 
-        One that cannot be deleted is no failure: it holds up a prune until it is old.
+        One that cannot be dropped is no failure: it holds up a prune until it is old.
         """
         return self._drop(self._names[:])
 
@@ -97,12 +97,19 @@ class Checkpoints:
         doubts = []
         for name in names:
             try:
-                self._store.delete(name)
+                self._forget(name)
             except StoreUnreachable as error:
                 doubts.append(f"a checkpoint was left behind, and holds up pruning for a while: {error}")
             else:
                 self._names.remove(name)
         return tuple(doubts)
+
+    def _forget(self, name: str) -> None:
+        """Where nothing may be deleted an empty object stays, which says as little, and which a prune clears away."""
+        if self._store.traits.deletes:
+            self._store.delete(name)
+        else:
+            self._store.put(name, b"")
 
     def others(self, access: Access) -> Found:
         """Fresh checkpoints of other runs. Call after the first `put`, whose age tells the store's own time.
@@ -116,7 +123,7 @@ class Checkpoints:
             raise
         newest: dict[str, Checkpoint] = {}
         for stored in self._store.list("checkpoints/"):
-            if stored.name not in self._names and now - stored.modified < GRACE:
+            if stored.name not in self._names and _is_fresh(stored, now):
                 checkpoint = self._read(stored, access)
                 if checkpoint and checkpoint.count >= newest.get(checkpoint.run, checkpoint).count:
                     newest[checkpoint.run] = checkpoint
@@ -165,4 +172,14 @@ class Renewals:
 
 def under_way(store: Store, now: float) -> list[Stored]:
     """The checkpoints of *store*, whosever, that are fresh at its time *now*: what they may name must stay."""
-    return [stored for stored in store.list("checkpoints/") if now - stored.modified < GRACE]
+    return [stored for stored in store.list("checkpoints/") if _is_fresh(stored, now)]
+
+
+def over(store: Store, now: float) -> list[Stored]:
+    """All the others: nobody needs them any more."""
+    return [stored for stored in store.list("checkpoints/") if not _is_fresh(stored, now)]
+
+
+def _is_fresh(stored: Stored, now: float) -> bool:
+    """An empty one was forgotten, by somebody who must not delete."""
+    return stored.size > 0 and now - stored.modified < GRACE

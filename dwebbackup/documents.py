@@ -13,7 +13,16 @@ from array import array
 from typing import Any, TypeVar
 
 from dwebbackup.errors import Damaged, ToolMissing
-from dwebbackup.manifest import LARGEST_CHUNK, NAME_SIZE, Manifest, ManifestRef, Newest, PackEntry, StreamRecord
+from dwebbackup.manifest import (
+    LARGEST_CHUNK,
+    NAME_SIZE,
+    Manifest,
+    ManifestRef,
+    Newest,
+    PackEntry,
+    StreamRecord,
+    Summary,
+)
 
 FORMAT = 1
 """The newest format this version writes, and the newest it reads."""
@@ -189,5 +198,5 @@ def _check_shape(record: Any, where: str) -> None:
             raise Damaged(f"{where}: runs are not triples")
         if record.part < 0:
             raise Damaged(f"{where}.part is negative")
-    if isinstance(record, ManifestRef | Newest | Manifest) and record.sequence < 0:
+    if isinstance(record, ManifestRef | Newest | Manifest | Summary) and record.sequence < 0:
         raise Damaged(f"{where}.sequence is negative")

@@ -99,6 +99,7 @@ class OwnerKey:
             catalog_identity=self._derive(f"writer/{number}/catalog"),
             owner_recipient=self.recipient,
             reader_recipient=x25519_public(self._derive(f"writer/{number}/reader")),
+            owner_verify_key=self.verify_key,
         )
 
     def reader(self, number: int) -> ReaderKey:
@@ -134,6 +135,7 @@ class WriterKey:
         catalog_identity 32
         owner_recipient  32, public
         reader_recipient 32, public
+        owner_verify_key 32, public
         retired         108, or absent: number 4, sequence 8, manifest_sha256 32, signature 64
         check             4: the first bytes of SHA-256 over all before them
 
@@ -149,6 +151,8 @@ class WriterKey:
     catalog_identity: bytes = field(repr=False)
     owner_recipient: bytes
     reader_recipient: bytes
+    owner_verify_key: bytes
+    """By which the owner's words are known, such as where a writer begins."""
     retired: Retirement | None = None
     """How the writer before this one ended, as the owner states it."""
 
@@ -184,6 +188,7 @@ class WriterKey:
             self.catalog_identity,
             self.owner_recipient,
             self.reader_recipient,
+            self.owner_verify_key,
         )
 
 
@@ -323,11 +328,11 @@ def _check(body: bytes) -> bytes:
 
 
 def _writer_from(body: bytes) -> WriterKey:
-    number, (sign_seed, registry, ipns, chunks, catalog, owner, reader), rest = _cut(body, 7)
+    number, (sign_seed, registry, ipns, chunks, catalog, owner, reader, verify_key), rest = _cut(body, 8)
     if rest and len(rest) != _RETIREMENT.size:
         raise damaged()
     retired = Retirement.from_bytes(rest) if rest else None
-    return WriterKey(number, sign_seed, registry, ipns, chunks, catalog, owner, reader, retired)
+    return WriterKey(number, sign_seed, registry, ipns, chunks, catalog, owner, reader, verify_key, retired)
 
 
 def _reader_from(body: bytes) -> ReaderKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing
 from array import array
@@ -219,6 +220,42 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """One source of a backup in figures: by them the next one is compared with it."""
+
+    source: str
+    identity: str
+    database: str
+    snapshot: str
+    tables: int
+    rows: int
+    bytes: int
+    fingerprint: str = ""
+    """Of its tables and their columns (`lineage.fingerprint`)."""
+    follows: str = ""
+    """The identity of the database whose backup this one was restored from: its history goes on here."""
+    suspect: tuple[str, ...] = ()
+    """Why this does not count as a good backup of the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a later manifest says of a backup, so that a list of a thousand needs one manifest."""
+
+    sequence: int
+    sha256: str
+    started: str
+    finished: str
+    stored: int
+    packs: int
+    tallies: tuple[Tally, ...]
+
+    @property
+    def ref(self) -> ManifestRef:
+        return ManifestRef(self.sequence, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The record of one backup. It and what it names, with a key, restore."""
 
@@ -234,6 +271,10 @@ class Manifest:
     """An age file for readers only, in base64: JSON with `chunk_key`, the key of the chunk names, in hex."""
     parents: tuple[ManifestRef, ...] = ()
     kept: tuple[ManifestRef, ...] = ()
+    history: tuple[Summary, ...] = ()
+    """Of those in `kept`, oldest first; one may be missing."""
+    tallies: tuple[Tally, ...] = ()
+    """Of each source."""
     newest: tuple[Newest, ...] = ()
     stores: tuple[StoreNote, ...] = ()
     spilled: ObjectRef | None = None
@@ -273,6 +314,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Restoration:
+    """The writer's word that a database was filled from a backup, whose history goes on there."""
+
+    writer: str
+    source: str
+    identity: str
+    """Of the database that was filled."""
+    follows: str
+    """Of the one that had been backed up."""
+    origin: str
+    """The writer whose backup it was."""
+    backup: ManifestRef
+    time: str
+    critical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The pointer to a writer's newest manifest."""
 
@@ -299,6 +357,10 @@ def pack_path(sha256: str) -> str:
 
 def index_path(sha256: str) -> str:
     return f"indexes/{sha256}.age"
+
+
+def restoration_path(identity: str) -> str:
+    return f"restorations/{hashlib.sha256(identity.encode()).hexdigest()}.age"
 
 
 @dataclass(slots=True)

@@ -123,6 +123,19 @@ class Dump(Protocol):
         """Let go of the source at once, while readers in other threads are at work: they raise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a source's database stands, for whoever thinks of restoring into it."""
+
+    state: Literal["absent", "empty", "rowless", "full"]
+    """*absent*: its server answers, and has none of that name. *empty*: nothing in it but extensions, as they come.
+    *rowless*: things that somebody made, and no row or large object. *full*: anything else."""
+    identity: str = ""
+    """As `SourceFacts.identity`; empty when absent."""
+    objects: tuple[str, ...] = ()
+    """The first few things that are in it."""
+
+
 class Source(Protocol):
     """Something that can be backed up."""
 
@@ -134,6 +147,9 @@ class Source(Protocol):
 
     def check(self) -> Iterator[Finding]:
         """Whether a backup would get what it needs. Raises what `dump` would raise at once."""
+
+    def condition(self) -> Condition:
+        """What is there now; nothing is written. Raises `DatabaseRefused` when that cannot be told for certain."""
 
 
 StreamReader = Callable[[StreamRecord], Iterator[bytes]]
@@ -161,6 +177,10 @@ class TargetOptions:
     jobs: int = 2
     tables: tuple[str, ...] = ()
     """Names of tables, `*` and `?` in them standing for others, if not everything is wanted."""
+    announce: Callable[[str], None] | None = None
+    """Called with the identity that the target will have (`Condition.identity`), when all is in it and before it takes
+    its place. What it raises passes through.
+    """
 
 
 class Target(Protocol):

@@ -115,12 +115,16 @@ class _Probe:
 
     def _clear_away(self, listed: list[Stored], now: float) -> list[Finding]:
         """Probes that somebody who was killed has left; by the store's clock, so that nobody's at work are."""
+        if not self._store.traits.deletes:
+            return []
         old = [stored.name for stored in listed if now - stored.modified > LEFT_OVER]
         for name in old:
             self._store.delete(name)
         return [Finding("left over", "notice", f"{len(old)} probes of earlier runs were removed")] if old else []
 
     def _delete(self) -> Finding:
+        if not self._store.traits.deletes:
+            return self._empty()
         try:
             seconds, _ = self._timed(lambda: self._store.delete(self._name))
         except StoreUnreachable as error:
@@ -132,6 +136,19 @@ class _Probe:
         except StoreUnreachable as error:
             return Finding.of("delete", error)
         return Finding("delete", "warning", f"{self._name} is still there right after it was deleted")
+
+    def _empty(self) -> Finding:
+        """A megabyte must not stay where nothing may be deleted."""
+        try:
+            self._store.put(self._name, b"")
+        except StoreUnreachable as error:
+            return replace(Finding.of("delete", error), sentence=f"the probe {self._name} is left there: {error}")
+        return Finding(
+            "delete",
+            "notice",
+            "nothing is deleted here, as the store's URL says (deletes=no); an empty probe stays",
+            "`dwebbackup prune`, where deleting is allowed, clears it away",
+        )
 
     def _timed(self, work: Callable[[], T]) -> tuple[float, T]:
         began = self._times.monotonic()

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from dwebbackup import clock
+from dwebbackup import clock, lineage
 from dwebbackup.access import PROBES, Opened, has
-from dwebbackup.catalog import Backup, Catalog, Newest, ahead, sources_of
-from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, under_way
+from dwebbackup.catalog import Backup, Catalog, Newest, ahead
+from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, over, under_way
 from dwebbackup.errors import Damaged, Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
-from dwebbackup.manifest import Head, Manifest, ManifestRef, index_path
+from dwebbackup.manifest import Head, ManifestRef, ObjectRef, index_path
 from dwebbackup.ports import Store, Stored
 
 KEEP_WITHIN = 14 * 24 * 3600
@@ -54,7 +54,7 @@ def plan(opened: Opened, chosen: Collection[ManifestRef]) -> Plan:
     what is young as well. Raises `KeyForbids` for a reader key, `Damaged` when what is newest cannot be read,
     `NoSuchBackup` when there is nothing, `WrongConfiguration` for a store that cannot delete, `StoreUnreachable`.
     """
-    _require_right(opened)
+    require_right(opened)
     catalog = opened.catalog
     head = catalog.head()
     newest = catalog.newest()
@@ -82,11 +82,11 @@ def prune(opened: Opened, planned: Plan) -> Pruned:
     """
     store = opened.catalog.store
     _delete(store, (f"manifests/{ref.name}" for ref in planned.drop))
-    now = _time_of(store)
+    now = time_of(store)
     if waits := _waits(store, now):
         return Pruned(planned.drop, waits=waits)
     named = _named(opened.catalog, planned)
-    _delete(store, (stored.name for stored in store.list("checkpoints/") if now - stored.modified >= GRACE))
+    _delete(store, (stored.name for stored in over(store, now)))
     unused = [stored for stored in _old(store, now) if stored.name not in named]
     _delete(store, (stored.name for stored in unused))
     return Pruned(planned.drop, len(unused), sum(stored.size for stored in unused))
@@ -95,16 +95,20 @@ def prune(opened: Opened, planned: Plan) -> Pruned:
 # --- what may be dropped ---
 
 
-def _require_right(opened: Opened) -> None:
+def require_right(opened: Opened) -> None:
+    """Raises `KeyForbids` for a reader key, `WrongConfiguration` for a store that cannot delete."""
     if opened.identities and opened.owner_key is None:
         raise KeyForbids("a reader key restores; it deletes nothing", "use the 24 words, or the writer's key")
     traits = opened.catalog.store.traits
     if not (traits.deletes and traits.lists and traits.not_found_is_final):
-        raise WrongConfiguration(f"nothing can be pruned in {opened.catalog.store.url}: it does not list and delete")
+        raise WrongConfiguration(
+            f"nothing can be pruned in {opened.catalog.store.url}: it does not list and delete",
+            "prune where that is allowed: with the words or the writer key, and without deletes=no",
+        )
 
 
 def _young(store: Store, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
-    now = _time_of(store)
+    now = time_of(store)
     why = f"with a writer key nothing of the last {KEEP_WITHIN // 86400} days is dropped"
     return {ref: why for ref in refs if now - store.head(f"manifests/{ref.name}").modified < KEEP_WITHIN}
 
@@ -122,36 +126,44 @@ def _named_as_newest(head: Head | None, newest: Newest) -> dict[ManifestRef, str
 
 
 def _newest_good(catalog: Catalog, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
-    """Of each source the newest backup whose packs are all there: one that lost some stands for nothing."""
+    """Of each source the newest backup that is not suspect and whose packs are all there: others stand for nothing."""
     stay: dict[ManifestRef, str] = {}
     settled: set[str] = set()
     backwards = sorted(refs, key=lambda ref: ref.sequence, reverse=True)
     for ref, read in zip(backwards, catalog.read_all(backwards), strict=True):
         if isinstance(read, Backup):
-            names = set(sources_of(read.manifest)) - settled
-            if names and _is_whole(catalog, read.manifest):
+            tallies = lineage.tallies(read.manifest)
+            names = {tally.source for tally in tallies if not tally.suspect} - settled
+            if names and whole(catalog, [read]):
                 settled |= names
                 stay[ref] = f"it is the newest good one of {', '.join(sorted(names))}"
     return stay
 
 
-def _is_whole(catalog: Catalog, manifest: Manifest) -> bool:
-    """Whether everything it names is in the store, as long as it should be."""
-    try:
-        packs = {pack.path: pack.size for index in catalog.each_index(manifest.indexes) for pack in index.packs}
-        catalog.whole(manifest)
-    except Damaged:
-        return False
+def whole(catalog: Catalog, backups: Iterable[Backup]) -> set[ManifestRef]:
+    """Those of which all that they name is in the store, as long as it should be."""
+    sizes: dict[ObjectRef, dict[str, int]] = {}
+    missing: dict[ManifestRef, dict[str, int]] = {}
+    for backup in backups:
+        new = [ref for ref in backup.manifest.indexes if ref not in sizes]
+        try:
+            catalog.whole(backup.manifest)
+            for ref, index in zip(new, catalog.each_index(new), strict=True):
+                sizes[ref] = {pack.path: pack.size for pack in index.packs}
+        except Damaged:
+            continue
+        missing[backup.ref] = {path: size for ref in backup.manifest.indexes for path, size in sizes[ref].items()}
     for stored in catalog.store.list("packs/"):
-        if packs.get(stored.name) == stored.size:
-            del packs[stored.name]
-    return not packs
+        for packs in missing.values():
+            if packs.get(stored.name) == stored.size:
+                del packs[stored.name]
+    return {ref for ref, packs in missing.items() if not packs}
 
 
 # --- what nobody needs any more ---
 
 
-def _time_of(store: Store) -> float:
+def time_of(store: Store) -> float:
     """The store's own time, from an object just written; raises `Incomplete` when it does not list that yet."""
     name = f"{PROBES}{secrets.token_hex(8)}"
     store.put(name, b"")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,8 @@ from dwebbackup import age
 from dwebbackup.compression import compress, decompress, skippable_frame
 from dwebbackup.documents import decode, encode
 from dwebbackup.errors import BackupFailed, Damaged
-from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, Streams
+from dwebbackup.keys import WriterKey
+from dwebbackup.manifest import Checkpoint, Genesis, Head, Index, Manifest, Restoration, Streams
 from dwebbackup.packing import padding
 from dwebbackup.primitives import sign, verify
 
@@ -34,8 +36,8 @@ _LINES = re.compile(rb"([^\n]+)\n([0-9a-f]{128})\n")
 SIGNATURE = 0
 _SIGNED = 8 + 32 + 64
 
-Sealable = Manifest | Index | Checkpoint | Streams
-Record = TypeVar("Record", Manifest, Index, Checkpoint, Streams)
+Sealable = Manifest | Index | Checkpoint | Streams | Restoration
+Record = TypeVar("Record", Manifest, Index, Checkpoint, Streams, Restoration)
 Line = TypeVar("Line", Head, Genesis)
 
 
@@ -46,6 +48,11 @@ class Signer:
     seed: bytes
     public: bytes
     recipients: tuple[bytes, ...]
+
+
+def signer_of(key: WriterKey, recipients: Sequence[bytes]) -> Signer:
+    """*key* signs, for owner, its own catalog, and extra *recipients*."""
+    return Signer(key.sign_seed, key.verify_key, (key.owner_recipient, key.catalog_recipient, *recipients))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dwebbackup import clock
@@ -24,6 +24,8 @@ class Options:
     tables: tuple[str, ...] = ()
     """Only these tables, with what belongs to them; everything, if none is named."""
     progress: Progress = field(default_factory=Quiet)
+    announce: Callable[[str], None] | None = None
+    """Called with the target's identity when all is in it, before it takes its place; what it raises undoes it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def restore(opened: Opened, backup: Backup, target: Target, options: Options) ->
                 options.progress.advance(len(chunk))
                 yield chunk
 
-        restored = target.load(source, read, TargetOptions(options.replace, options.jobs, options.tables))
+        wanted = TargetOptions(options.replace, options.jobs, options.tables, options.announce)
+        restored = target.load(source, read, wanted)
         options.progress.end()
     return Done(backup, restored, clock.monotonic() - began)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -19,6 +21,12 @@ from dwebbackup.cli.edge import run
 
 PROGRAM = [sys.executable, "-m", "dwebbackup"]
 """For those who need a process: to end it, or to give it a terminal."""
+
+OTHERS = ("DWEBBACKUP_", "PG", "POSTGRES_")
+"""Variables that begin so would configure the program, or lead libpq elsewhere."""
+
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="dwb")
+atexit.register(_TEMPORARY.cleanup)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -51,9 +59,12 @@ def call(*arguments: object, expect: int = 0, **settings: object) -> Ended:
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
-    """Ours, without what would configure the program or lead libpq elsewhere."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DWEBBACKUP_", "PG"))}
-    return clean | {f"DWEBBACKUP_{name}": str(value) for name, value in settings.items()}
+    """Ours, without what would configure the program or lead libpq elsewhere.
+
+    Temporary files are in a folder of this process: there, others' backups with the same key are waited for.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
+    return clean | {"TMPDIR": _TEMPORARY.name} | {f"DWEBBACKUP_{name}": str(value) for name, value in settings.items()}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ pytest_plugins = [
     "fix_standby",
     "fix_pgbouncer",
     "fix_german",
+    "fix_notices",
 ]
 
 # Started in the background by a shell, or by nohup, we ignore these, and what we start would, too.

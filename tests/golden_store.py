@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from dwebbackup import access, backup, packing, records
+from dwebbackup import access, drafting, packing, records
 from dwebbackup.catalog import GENESIS
 from dwebbackup.manifest import Checkpoint, Genesis
 from dwebbackup.stores.local import LocalStore
@@ -49,7 +49,7 @@ def make(folder: Path) -> None:
     with small_pieces() as patch:
         patch.setattr(packing, "SEALED_SIZE", 12 * 1024)
         for number, contents in enumerate(backups()):
-            patch.setattr(backup, "SPILL", 0 if number == 2 else 1 << 20)
+            patch.setattr(drafting, "SPILL", 0 if number == 2 else 1 << 20)
             made.append(back_up(store, SyntheticSource(contents, "app"), jobs=1).backup)
     leave_checkpoint(part)
     local = LocalStore(folder)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwebbackup import age, backup, checkpoint, chunking, restore, reuse, stores, storing
+from dwebbackup import age, backup, checkpoint, chunking, drafting, restore, reuse, stores, storing
 from dwebbackup.catalog import Backup
 from dwebbackup.errors import (
     BackupFailed,
@@ -241,7 +241,7 @@ def test_the_chunk_average_is_inherited_until_it_is_far_off(small, store):
 
 def test_many_indexes_are_merged_and_everything_still_restores(small, store):
     contents: dict[str, bytes] = {}
-    small.setattr(backup, "MOST", 8)
+    small.setattr(drafting, "MOST", 8)
     counts = []
     for number in range(20):
         contents[f"stream {number}"] = noise(3000, number)
@@ -257,7 +257,7 @@ def test_many_indexes_are_merged_and_everything_still_restores(small, store):
 
 
 def test_a_merge_leaves_out_the_packs_that_nothing_uses_any_more(small, store):
-    small.setattr(backup, "MOST", 3)
+    small.setattr(drafting, "MOST", 3)
     for number in range(3):
         back_up(store, {"kept": noise(2000), f"{number}": noise(60_000, number)})
     sizes = [
@@ -285,7 +285,7 @@ def test_a_backup_of_many_chunks_writes_several_indexes(small, store):
 
 @pytest.fixture
 def spilling(small: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    small.setattr(backup, "SPILL", 1000)
+    small.setattr(drafting, "SPILL", 1000)
     return small
 
 
@@ -390,7 +390,7 @@ def test_the_intent_is_written_before_anything_is_listed(small, store):
 
 
 def test_spilled_streams_and_merged_indexes_come_before_the_manifest(spilling, store):
-    spilling.setattr(backup, "MOST", 1)
+    spilling.setattr(drafting, "MOST", 1)
     back_up(store, MANY)
     faulty = Faulty(store)
     done = back_up(faulty, MANY | {"more": noise(60_000)})
@@ -665,6 +665,7 @@ PARTS = (
     "catalog_identity",
     "owner_recipient",
     "reader_recipient",
+    "owner_verify_key",
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwebbackup import age, catalog, documents, records
+from dwebbackup import age, catalog, documents, holdings, records
 from dwebbackup.catalog import HEAD
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Index, ManifestRef, SourceRecord, Streams, index_path
@@ -550,7 +550,7 @@ def test_indexes_are_decoded_one_at_a_time_and_only_a_few_wait_for_it(shelf: She
     monkeypatch.setattr(records, "unseal", watched)
     assert len(shelf.catalog(store).indexes(shelf.manifest(indexes=tuple(refs)))) == 12
     assert threads == [threading.get_ident()] * 12
-    assert max(waiting) <= catalog.INDEXES + 1
+    assert max(waiting) <= holdings.INDEXES + 1
 
 
 def test_an_index_that_is_missing_swapped_or_anothers_is_damaged(shelf: Shelf):

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from calling import PROGRAM, call, environment
-from dwebbackup import backup
+from dwebbackup import drafting
 from dwebbackup.keys import OwnerKey, parse_key
 from fix_postgres import Database, new_database
 
@@ -195,7 +195,7 @@ def test_the_newest_backup_of_one_of_several_sources(shop: Shop, target_database
         assert shop.call("restore", "latest", *by_time, *to).json["backup"] == expected["backup"]
     assert shop.call("restore", "latest", *to).json["backup"] == third["backup"]
     assert (
-        f"has the sources {other.name}, not three"
+        f"there are backups of {other.name}"
         in shop.call("restore", "latest", "--source", "three", *to, expect=10).err
     )
     restored = shop.call("restore", "latest", "--source", "one", "--to", target_database.uri, "--json").json
@@ -307,15 +307,18 @@ def test_a_newest_backup_that_was_spoiled_is_named_by_whatever_takes_the_one_bef
     Database(target_database.server, kept).drop()
 
 
-def test_a_list_does_not_fetch_the_streams_that_a_manifest_spilled(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+def test_a_list_tells_of_streams_that_a_manifest_spilled_without_fetching_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
     with monkeypatch.context() as patch:
-        patch.setattr(backup, "SPILL", 0)
-        shop.back_up()
-    shop.back_up()
+        patch.setattr(drafting, "SPILL", 0)
+        made = [shop.back_up()]
+    made.append(shop.back_up())
     for index in shop.files("indexes"):
         index.unlink()
     listed = shop.call("list", "--json").json["backups"]
-    assert [each["bytes_read"] is None for each in listed] == [True, False]
+    assert [each["bytes_read"] for each in listed] == [each["bytes_read"] for each in made]
+    assert [each["rows"] for each in listed] == [8000, 8000]
     assert shop.call("list").out.splitlines()[1].split()[2] == shop.database.name
 
 

@@ -125,6 +125,7 @@ EVERY = [
     ["show", "latest"],
     ["restore", "latest"],
     ["verify"],
+    ["prune"],
     ["doctor"],
     ["demo"],
 ]

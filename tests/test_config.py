@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from configuring import configured, refusal, secret_file
 from dwebbackup.config import Config, Given, StoreSecrets, load, survey
 from dwebbackup.config.urls import parse_source
 from dwebbackup.errors import WrongConfiguration
@@ -24,25 +25,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-def configured(text: str = "", given: Given | None = None, **variables: str) -> Config:
-    if text:
-        Path("dwebbackup.yaml").write_text(text)
-    return load(given, {f"DWEBBACKUP_{name}": value for name, value in variables.items()})
-
-
-def refusal(*arguments: object, **variables: str) -> str:
-    with pytest.raises(WrongConfiguration) as caught:
-        configured(*arguments, **variables)  # type: ignore[arg-type]
-    return f"{caught.value} ({caught.value.hint})"
-
-
-def secret_file(name: str, text: str, mode: int = 0o600) -> str:
-    path = Path(name)
-    path.write_text(text)
-    path.chmod(mode)
-    return str(path)
 
 
 def test_nothing_configured_is_no_error():

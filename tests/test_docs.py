@@ -14,7 +14,9 @@ from dwebbackup import errors
 from dwebbackup.cli import commands
 from dwebbackup.cli.commands import SUMMARIES
 from dwebbackup.config import Given, load
-from dwebbackup.config.layers import FILE_KEYS, MEANINGS, PREFIX, SECRETS, STORE_SECRETS
+from dwebbackup.config.names import FILE_KEYS, MEANINGS, PREFIX, SECRETS, STORE_SECRETS
+from dwebbackup.config.usual import DATABASE, HOST, PASSWORD, PORT, USER
+from dwebbackup.schedule import Schedule
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -48,6 +50,23 @@ def _configuration() -> Iterator[str]:
         variable = f"{PREFIX}STORE_<NAME>_{name}"
         yield f"| `{variable}`, or `…_{name}_FILE` | {meaning} |"
     yield from ("", "The YAML file:", "", "```yaml", *EXAMPLE.splitlines(), "```")
+    yield from _usual_variables()
+
+
+def _usual_variables() -> Iterator[str]:
+    yield from ("", "### The variables of PostgreSQL", "")
+    yield "Where no source is configured, neither by `--source` nor by `DWEBBACKUP_SOURCE` nor in the YAML file, and libpq's"
+    yield "`PGHOST` or the `postgres` image's `POSTGRES_HOST` is set, the source is what these variables tell of:"
+    yield from ("", "| | the first that is set of | else |", "|---|---|---|")
+    rows = (("host", HOST, "no source"), ("port", PORT, "5432"), ("user", USER, "`postgres`"))
+    rows += (("password", PASSWORD, "what libpq finds: `~/.pgpass`"), ("database", DATABASE, "called as the user"))
+    for what, names, otherwise in rows:
+        yield f"| {what} | {', '.join(f'`{name}`' for name in names)} | {otherwise} |"
+    yield ""
+    yield "`POSTGRES_USER`, `POSTGRES_PASSWORD` and `POSTGRES_DB` may stand in files, as with the image: `…_FILE`. So on a machine"
+    yield "on which `psql` needs no arguments because of `PGHOST`, `dwebbackup backup` needs no source; unlike `psql`, it takes the"
+    yield "user `postgres` where none is named. What Kubernetes sets for each service of a lease is no setting, neither of ours nor of"
+    yield "PostgreSQL: `POSTGRES_PORT=tcp://10.0.0.1:5432`, `DWEBBACKUP_PORT=tcp://…`, `DWEBBACKUP_SERVICE_HOST=…`."
 
 
 def _statuses() -> Iterator[str]:
@@ -111,10 +130,19 @@ def test_the_yaml_example_is_good_and_complete(tmp_path: Path):
     (tmp_path / "c.yaml").write_text(EXAMPLE.replace("/run/secrets/", f"{tmp_path}/"))
     (tmp_path / "blog-url").write_text("postgresql://app:secret@db/blog")
     (tmp_path / "writer-key").write_text("dwbw1...")
+    (tmp_path / "reader-key").write_text("dwbr1...")
+    (tmp_path / "page-token").write_text("b5f0a1d2c3e4f5a6")
+    (tmp_path / "notify").write_text("https://example.org/hook")
     config = load(Given(config=str(tmp_path / "c.yaml")), {})
     assert (config.sources[0].name, config.stores[0].name, config.key, config.jobs) == ("blog", "disk", "dwbw1...", 4)
-    assert set(FILE_KEYS) - {"target_file"} == {
-        line.partition(":")[0] for line in EXAMPLE.splitlines() if line[0] not in " #"
+    assert str(config.keep).startswith("last 7, daily 14, monthly 12, within 14d")
+    assert config.schedule == Schedule("daily at 03:00", "Europe/Berlin", jitter=600)
+    assert config.sources[0].schedule == Schedule("every 6 hours", "Europe/Berlin", jitter=600)
+    assert (config.restore_key, config.page_token) == ("dwbr1...", "b5f0a1d2c3e4f5a6")
+    assert (config.listen, config.notify) == ("127.0.0.1:8080", ("https://example.org/hook",))
+    assert (config.suspect_below, config.backup_on_stop) == (0.5, True)
+    assert set(FILE_KEYS) - {"target_file", "page_token", "notify"} == {
+        line.partition(":")[0] for line in EXAMPLE.splitlines() if line and line[0] not in " #"
     }
 
 

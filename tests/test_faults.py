@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dwebbackup import access, backup, catalog, checkpoint, prune, restore, verify
+from dwebbackup import access, backup, checkpoint, drafting, holdings, prune, restore, verify
 from dwebbackup.errors import DwebbackupError, Incomplete, NoSuchBackup
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Quiet, Store
@@ -103,8 +103,8 @@ def after_a_run_that_was_cut_off(patch: pytest.MonkeyPatch) -> Situation:
 
 
 def with_spilled_streams_and_merged_indexes(patch: pytest.MonkeyPatch) -> Situation:
-    patch.setattr(backup, "SPILL", 10)
-    patch.setattr(backup, "MOST", 1)
+    patch.setattr(drafting, "SPILL", 10)
+    patch.setattr(drafting, "MOST", 1)
     situation = Situation()
     situation.back_up(OLD)
     situation.back_up(OLD | {"more": noise(5000, 7)})
@@ -381,7 +381,7 @@ def drop(store: Store, chosen: set[ManifestRef]) -> prune.Pruned:
 def test_a_prune_that_meets_a_fault_loses_nothing_that_stays_and_the_next_converges(
     begin, fault, hidden, chance, patch
 ):
-    patch.setattr(catalog, "ThreadPoolExecutor", InTurn)  # the same call has the same number each time
+    patch.setattr(holdings, "ThreadPoolExecutor", InTurn)  # the same call has the same number each time
     start = begin(patch)
     chosen, tips = grown_old(start)
     cleared = start.store.copy()

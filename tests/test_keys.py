@@ -94,7 +94,7 @@ def writer_facts(owner: OwnerKey, number: int) -> dict:
 
 def golden_vector(entropy: bytes) -> dict:
     identity, sign_seed = derive(entropy, "owner/age"), derive(entropy, "owner/sign")
-    writers = {str(number): golden_writer(entropy, number, x25519(identity)) for number in (1, 2, 10)}
+    writers = {str(number): golden_writer(entropy, number, x25519(identity), ed25519_public(sign_seed)) for number in (1, 2, 10)}
     one, two = writers["1"], writers["2"]
     statement = be(1, 4) + bytes.fromhex(one["verify_key"]) + be(42, 8) + DIGEST
     signature = ed25519_sign(sign_seed, b"dwebbackup/retire/1\0" + statement)
@@ -108,12 +108,12 @@ def golden_vector(entropy: bytes) -> dict:
         "verify_key": ed25519_public(sign_seed).hex(),
         "writers": writers,
         "retirement_of_1": retirement.hex(),
-        "line_of_2_after_1": key_line("dwbw", 2, *writer_parts(two, x25519(identity)), retirement),
+        "line_of_2_after_1": key_line("dwbw", 2, *writer_parts(two, x25519(identity), ed25519_public(sign_seed)), retirement),
         "signature": ed25519_sign(sign_seed, b"dwebbackup/test/1\0data").hex(),
     }
 
 
-def golden_writer(entropy: bytes, number: int, owner_recipient: bytes) -> dict:
+def golden_writer(entropy: bytes, number: int, owner_recipient: bytes, owner_verify_key: bytes) -> dict:
     seed = {use: derive(entropy, f"writer/{number}/{use}") for use in USES}
     verify_key = ed25519_public(seed["sign"])
     facts = {
@@ -129,19 +129,20 @@ def golden_writer(entropy: bytes, number: int, owner_recipient: bytes) -> dict:
         "reader_recipient": x25519(seed["reader"]).hex(),
     }
     reader_line = key_line("dwbr", number, seed["reader"], seed["catalog"], verify_key)
-    writer_line = key_line("dwbw", number, *writer_parts(facts, owner_recipient))
+    writer_line = key_line("dwbw", number, *writer_parts(facts, owner_recipient, owner_verify_key))
     return facts | {"writer_line": writer_line, "reader_line": reader_line}
 
 
 USES = ("sign", "registry", "ipns", "chunks", "catalog", "reader")
 
 
-def writer_parts(facts: dict, owner_recipient: bytes) -> list[bytes]:
+def writer_parts(facts: dict, owner_recipient: bytes, owner_verify_key: bytes) -> list[bytes]:
     names = ("sign_seed", "registry_seed", "ipns_seed", "chunk_key", "catalog_identity")
     return [
         *(bytes.fromhex(facts[name]) for name in names),
         owner_recipient,
         bytes.fromhex(facts["reader_recipient"]),
+        owner_verify_key,
     ]
 
 
@@ -301,7 +302,7 @@ def test_secrets_do_not_show():
 
 def secrets_of(owner: OwnerKey, *others: keys.Key) -> Iterator[bytes]:
     yield owner.entropy
-    public = {"owner_recipient", "reader_recipient", "verify_key"}
+    public = {"owner_recipient", "reader_recipient", "verify_key", "owner_verify_key"}
     for key in others:
         for part in dataclasses.fields(key):
             value = getattr(key, part.name)

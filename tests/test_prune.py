@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from dwebbackup import backup, clock, prune
+from dwebbackup import clock, drafting, prune
 from dwebbackup.checkpoint import GRACE, RENEWED_EVERY
 from dwebbackup.errors import (
     BackupFailed,
@@ -104,8 +104,8 @@ def test_what_a_backup_that_stays_still_uses_stays(store):
 
 
 def test_spilled_streams_and_merged_indexes_go_and_stay_with_their_manifests(patch):
-    patch.setattr(backup, "SPILL", 10)
-    patch.setattr(backup, "MOST", 1)
+    patch.setattr(drafting, "SPILL", 10)
+    patch.setattr(drafting, "MOST", 1)
     store = MemoryStore()
     for number in range(3):
         back_up(store, contents(number))

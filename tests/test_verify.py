@@ -55,8 +55,8 @@ def test_the_owners_mark_of_the_start_holds(store):
 def test_a_mark_of_the_start_that_is_not_the_owners_for_this_writer_is_found(store, mark):
     store.put(ROOT + GENESIS, mark)
     assert findings(store) == [("error", "genesis")]
-    assert findings(store, WRITER) == []  # only the owner's words say who the owner is
-    assert findings(store, OWNER.reader(1)) == []
+    assert findings(store, WRITER) == [("error", "genesis")]
+    assert findings(store, OWNER.reader(1)) == []  # its line does not say who the owner is
 
 
 # --- what is fetched ---

@@ -15,6 +15,7 @@ from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids
+from dwebbackup.exclusive import exclusive
 from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey
 from dwebbackup.report.wording import count, duration, size
 
@@ -35,12 +36,23 @@ from dwebbackup.report.wording import count, duration, size
     help="Fail rather than hold the snapshot open for longer: 30m, 2h. [DWEBBACKUP_MAX_SNAPSHOT]",
 )
 @click.option("--rate", default="", metavar="RATE", help="Put no more bytes a second: 800K, 5M. [DWEBBACKUP_RATE]")
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="These are the databases that are meant: count the backup as good, though it would be suspect.",
+)
 @with_session
-def command(session: Session, sources: tuple[str, ...], jobs: int | None, max_snapshot: str, rate: str) -> int | None:
+def command(
+    session: Session, sources: tuple[str, ...], jobs: int | None, max_snapshot: str, rate: str, accept: bool
+) -> int | None:
     """Make one backup now.
 
     With the 24 words it is made as the current writer; a rented machine should have a writer key instead, which
-    cannot read what it wrote. A backup that says it is done can be restored.
+    cannot read what it wrote. A backup that says it is done can be restored. It waits for another one of the same
+    writer on this machine.
+
+    One of another database than the last under this name, or of one that has lost most of its rows or tables, is
+    stored and marked as suspect: it never takes the place of a good one. Exit status 3.
     """
     config = session.config(sources=sources, jobs=jobs, max_snapshot=max_snapshot, rate=rate)
     key = key_of(config)
@@ -52,12 +64,14 @@ def command(session: Session, sources: tuple[str, ...], jobs: int | None, max_sn
     store = assemble.prepared_store(config, STOP)
     notes = [] if begun else [f"a new store was begun in {store.url}: is its disk mounted?"]
     writer = _writer(key, config)
-    with session.progress() as progress:
+    with exclusive(writer.id), session.progress() as progress:
         options = Options(
             config.jobs,
             assemble.uploads(config),
             recipients,
             max_snapshot=config.max_snapshot,
+            accept=accept,
+            suspect_below=config.suspect_below,
             progress=progress,
         )
         done = back_up(parts, below(store, writer.id), writer, options)
@@ -79,6 +93,7 @@ def document(done: Done, notes: Sequence[str] = ()) -> dict[str, Any]:
         "packs_new": manifest.packs,
         "seconds": round(done.seconds, 3),
         "notes": [*notes, *_notes(done)],
+        "suspect": done.suspect,
         "doubts": done.doubts,
     }
 

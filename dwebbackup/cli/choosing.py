@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dwebbackup import assemble, clock, records
@@ -14,7 +14,7 @@ from dwebbackup.cli.edge import STOP
 from dwebbackup.config import Config
 from dwebbackup.errors import Damaged, NoSuchBackup, WrongConfiguration
 from dwebbackup.keys import Key
-from dwebbackup.manifest import Manifest, ManifestRef
+from dwebbackup.manifest import Manifest
 
 HOW = "`dwebbackup list` shows what there is"
 
@@ -70,34 +70,19 @@ def find(writers: Sequence[Opened], wanted: Wanted) -> tuple[Opened, Backup]:
 
 
 def latest(writers: Sequence[Opened], source: str | None = None) -> tuple[Opened, Backup]:
-    """The newest backup of the highest writer that has one; of *source*, if named and known.
+    """The newest good backup of the highest writer that has one; of *source*, if named.
 
     A writer whose manifests cannot be read is an error: what is newest must not silently get older.
     """
-    found = None
-    for opened, newest in _newest_of_each(writers):
-        found = found or (opened, newest)
-        if source is None:
-            break
-        for entry in newest.manifest.newest:
-            if entry.source == source:
-                backup = opened.catalog.read(ManifestRef(entry.sequence, entry.sha256 or newest.ref.sha256))
-                return opened, replace(backup, doubts=newest.doubts)
-    if not found:
-        raise none_yet(writers)
-    return found
-
-
-def _newest_of_each(writers: Sequence[Opened]) -> Iterator[tuple[Opened, Backup]]:
-    """Each writer's newest backup, the highest writer first; those that have none are left out."""
+    unfit: NoSuchBackup | None = None
     for opened in reversed(writers):
         try:
-            newest = opened.catalog.latest()
-        except NoSuchBackup:
-            if opened.catalog.refs():
+            return opened, opened.catalog.latest(source)
+        except NoSuchBackup as error:
+            if source is None and opened.catalog.refs():
                 raise
-        else:
-            yield opened, newest
+            unfit = unfit or error
+    raise (unfit if source and unfit else none_yet(writers))
 
 
 def none_yet(writers: Sequence[Opened]) -> NoSuchBackup:

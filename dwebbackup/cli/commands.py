@@ -20,6 +20,8 @@ SUMMARIES = {
     "show": "Show what is in one backup.",
     "restore": "Bring a backup back into a database.",
     "verify": "Check that the backups are whole.",
+    "prune": "Drop old backups, as a policy says.",
+    "daemon": "Back up on schedule, beside a database.",
     "doctor": "Check everything that backups and restores need.",
     "completion": "Print a script that completes commands and options.",
     "demo": "See the whole story on a throw-away server.",

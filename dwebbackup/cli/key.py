@@ -130,7 +130,7 @@ def _next_writer(owner: OwnerKey, config: Config) -> tuple[WriterKey, tuple[str,
     store = assemble.store(config, STOP)
     number = _current(owner, config)
     try:
-        last = open_writer(owner, number, store).catalog.latest()
+        last = open_writer(owner, number, store).catalog.tip()
     except NoSuchBackup as error:
         raise NoSuchBackup(f"writer {number} has no backup, so there is nothing to retire", "go on using it") from error
     retired = owner.retire(number, last.ref.sequence, bytes.fromhex(last.ref.sha256))

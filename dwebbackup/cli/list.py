@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ import click
 
 from dwebbackup import assemble
 from dwebbackup.access import Opened, open_store
-from dwebbackup.catalog import Backup, Newest, sources_of
+from dwebbackup.catalog import Newest
 from dwebbackup.cli.choosing import none_yet, overdue
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.errors import Damaged, Incomplete
-from dwebbackup.manifest import ManifestRef
+from dwebbackup.lineage import identities
+from dwebbackup.manifest import ManifestRef, Summary, Tally
 from dwebbackup.report.wording import size, table
+from dwebbackup.standing import standings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,22 @@ class Line:
     """One backup in the list."""
 
     number: int
+    writer_id: str
     ref: ManifestRef
     note: str
-    figures: Figures | None = None
-    """None when its manifest cannot be read."""
+    summary: Summary | None = None
+    """None when its manifest cannot be read, and no other tells of it."""
+    size: int = 0
+    """Sealed bytes of the manifest."""
 
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        return self.summary.tallies if self.summary else ()
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the list says of one backup; no more of a manifest is kept, since there may be thousands."""
-
-    writer_id: str
-    started: str
-    finished: str
-    sources: list[str]
-    bytes_read: int | None
-    """None where it would take another object to tell: the streams are too many for the manifest."""
-    bytes_stored: int
-    packs_new: int
+    @property
+    def is_counted(self) -> bool:
+        """Not of those manifests from before there were tallies whose streams were too many to stand in them."""
+        return all(tally.tables or tally.bytes for tally in self.tallies)
 
 
 @click.command()
@@ -49,7 +49,9 @@ class Figures:
 def command(session: Session) -> int | None:
     """List the backups there are.
 
-    Oldest first, of all writers that the key opens.
+    Oldest first, of all writers that the key opens. What the newest manifest says of the others is taken from there;
+    `dwebbackup verify` reads all of them. The note says which is the newest good one, which are suspect and why, and
+    where the next one is overdue.
     """
     config = session.config()
     writers = open_store(key_of(config), assemble.store(config, STOP))
@@ -57,55 +59,43 @@ def command(session: Session) -> int | None:
     lines = [line for opened in writers for line in _lines(opened, doubts)]
     if not lines:
         raise none_yet(writers)
-    documents = [_document(line) for line in lines]
-    session.show({"backups": documents, "doubts": doubts}, _text(lines))
+    session.show({"backups": [_document(line) for line in lines], "doubts": doubts}, _text(lines))
     status = session.end(doubts)
-    return status if all(line.figures for line in lines) else Incomplete.exit_status
+    return status if all(line.summary for line in lines) else Incomplete.exit_status
 
 
 def _lines(opened: Opened, doubts: list[str]) -> Iterator[Line]:
+    """A line for each manifest that is listed, whatever others tell of it; and for no other."""
     catalog = opened.catalog
-    newest = _newest(opened, doubts)
-    refs = newest.refs or catalog.refs()
-    tips = {tip.ref for tip in newest.tips}
-    for ref, read in zip(refs, catalog.read_all(refs), strict=True):
-        if isinstance(read, Backup):
-            yield Line(opened.number, ref, _note(read, tips), _figures(read))
-        else:
-            yield Line(opened.number, ref, f"unreadable: {read}")
+    newest = catalog.completed(_newest(opened))
+    doubts += newest.doubts
+    past = {each.ref: each for each in newest.history}
+    sizes = {tip.ref: tip.size for tip in newest.tips} | dict(newest.sizes)
+    notes = _notes(newest)
+    for ref in newest.refs:
+        note = "; ".join(notes.get(ref, ()))
+        yield Line(opened.number, catalog.writer, ref, note, past.get(ref), sizes.get(ref, 0))
 
 
-def _figures(backup: Backup) -> Figures:
-    manifest = backup.manifest
-    return Figures(
-        manifest.writer,
-        manifest.started,
-        manifest.finished,
-        sources_of(manifest),
-        None if manifest.spilled else sum(stream.bytes for source in manifest.sources for stream in source.streams),
-        manifest.stored + backup.size,
-        manifest.packs,
-    )
-
-
-def _newest(opened: Opened, doubts: list[str]) -> Newest:
+def _newest(opened: Opened) -> Newest:
     """What is newest; a head that promises more than there is, is a doubt here, unless there is nothing at all."""
     try:
-        newest = opened.catalog.newest()
-    except Damaged as error:
-        if not opened.catalog.refs():
+        return opened.catalog.newest()
+    except Damaged:
+        newest = opened.catalog.newest_for_writing()
+        if not newest.refs:
             raise
-        doubts.append(str(error))
-        return Newest((), ())
-    doubts += newest.doubts
-    return newest
+        return newest
 
 
-def _note(backup: Backup, tips: set[ManifestRef]) -> str:
-    if backup.ref not in tips:
-        return ""
-    name = "newest" if len(tips) == 1 else "newest of one of two machines that wrote at once"
-    return f"{name}; {late}" if (late := overdue(backup.manifest)) else name
+def _notes(newest: Newest) -> dict[ManifestRef, list[str]]:
+    notes = {ref: list(words) for ref, words in standings(newest).items()}
+    for tip in newest.tips:
+        if late := overdue(tip.manifest):
+            notes.setdefault(tip.ref, []).append(late)
+    for ref, why in newest.passed.items():
+        notes.setdefault(ref, []).append(f"unreadable: {why}")
+    return notes
 
 
 def _document(line: Line) -> dict[str, Any]:
@@ -114,20 +104,49 @@ def _document(line: Line) -> dict[str, Any]:
         "sequence": line.ref.sequence,
         "sha256": line.ref.sha256,
         "number": line.number,
+        "writer_id": line.writer_id,
         "note": line.note,
     }
-    return document | asdict(line.figures) if line.figures else document
+    return document | _figures(line, line.summary) if line.summary else document
 
 
-def _text(lines: list[Line]) -> str:
-    head = ("BACKUP", "FINISHED", "SOURCE", "READ", "STORED", "WRITER", "NOTE")
-    return table(head, [_cells(line) for line in lines], right=(3, 4, 5))
+def _figures(line: Line, summary: Summary) -> dict[str, Any]:
+    return {
+        "started": summary.started,
+        "finished": summary.finished,
+        "sources": [tally.source for tally in summary.tallies],
+        "tallies": [asdict(tally) for tally in summary.tallies],
+        "rows": sum(tally.rows for tally in summary.tallies) if line.is_counted else None,
+        "bytes_read": sum(tally.bytes for tally in summary.tallies) if line.is_counted else None,
+        "bytes_stored": summary.stored + line.size,
+        "packs_new": summary.packs,
+    }
+
+
+def _text(lines: Sequence[Line]) -> str:
+    """With a column of databases where a source's name alone does not tell them apart."""
+    past = [line.summary for line in lines if line.summary]
+    apart = any(len(each) > 1 for each in identities(past).values())
+    head = ("BACKUP", "FINISHED", "SOURCE", "DATABASE", "ROWS", "READ", "STORED", "WRITER", "NOTE")
+    rows = [head, *map(_cells, lines)]
+    if not apart:
+        rows = [(*row[:3], *row[4:]) for row in rows]
+    at = 4 if apart else 3
+    return table(rows[0], rows[1:], right=range(at, at + 4))
 
 
 def _cells(line: Line) -> tuple[str, ...]:
-    figures = line.figures
-    if not figures:
-        return line.ref.id, "", "", "", "", str(line.number), line.note
-    read = "" if figures.bytes_read is None else size(figures.bytes_read)
-    stored = size(figures.bytes_stored)
-    return line.ref.id, figures.finished, ", ".join(figures.sources), read, stored, str(line.number), line.note
+    if not line.summary:
+        return line.ref.id, "", "", "", "", "", "", str(line.number), line.note
+    figures = _figures(line, line.summary)
+    return (
+        line.ref.id,
+        line.summary.finished,
+        ", ".join(figures["sources"]),
+        ", ".join(f"{tally.database} ({tally.identity})" for tally in line.tallies),
+        f"{figures['rows']:,}" if line.is_counted else "",
+        size(figures["bytes_read"]) if line.is_counted else "",
+        size(figures["bytes_stored"]),
+        str(line.number),
+        line.note,
+    )

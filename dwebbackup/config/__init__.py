@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from dwebbackup import policy
+from dwebbackup.config import sidecar
+from dwebbackup.config.chosen import Places, sources, stores
 from dwebbackup.config.durations import seconds
-from dwebbackup.config.layers import Layer, Noting, Variables, YamlFile, as_variable, closest
+from dwebbackup.config.layers import Layer, Noting, Reader, Variables
 from dwebbackup.config.rates import bytes_a_second
-from dwebbackup.config.urls import (
-    SourceConfig,
-    StoreConfig,
-    StoreSecrets,
-    parse_source,
-    parse_store,
-    refuse_password,
-    require_encoded,
-    with_usual,
-)
+from dwebbackup.config.urls import SourceConfig, StoreConfig, StoreSecrets, refuse_password, require_encoded
+from dwebbackup.config.yaml_file import YamlFile
 from dwebbackup.cores import usual_jobs
 from dwebbackup.errors import WrongConfiguration
+from dwebbackup.policy import Policy
+from dwebbackup.schedule import Schedule
 
 __all__ = ["Config", "Given", "SourceConfig", "StoreConfig", "StoreSecrets", "load", "survey"]
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 MOST_JOBS = 64
 
@@ -43,6 +36,7 @@ class Given:
     jobs: int | None = None
     max_snapshot: str = ""
     rate: str = ""
+    keep: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +55,20 @@ class Config:
     """Bytes a second that a backup may put."""
     recipients: tuple[str, ...] = ()
     postgres_bin: str = ""
+    keep: Policy | None = None
+    """Which backups a prune keeps. None: nobody said, and nothing is pruned."""
+    schedule: Schedule = sidecar.SCHEDULE
+    """Of sources without one of their own."""
+    restore_key: str = field(default="", repr=False)
+    """A reader key for the day on which the database is empty."""
+    listen: str = sidecar.LISTEN
+    """Where the page is served, `HOST:PORT`; empty where it is not wanted."""
+    page_token: str = field(default="", repr=False)
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """Whom to tell, as URLs."""
+    suspect_below: float = sidecar.SUSPECT_BELOW
+    """A backup with less than this share of the last good one's rows or tables is suspect."""
+    backup_on_stop: bool = False
     warnings: tuple[str, ...] = ()
     """What the user should hear of, such as a key file that everybody can read."""
 
@@ -87,26 +95,34 @@ def survey(
     file = YamlFile.find(given.config, environment, warnings, faults)
     variables = Variables(environment, warnings)
     faults.extend(variables.unknown())
-    layers = (_options(given, warnings, faults), variables, file)
-
-    def read(setting: Callable[[], T], otherwise: T) -> T:
-        with Noting(faults):
-            return setting()
-        return otherwise
-
-    config = Config(
-        sources=_chosen(given, layers, file, faults),
-        stores=_stores(layers, file, environment, variables, faults),
-        key=read(lambda: _first(layers, "KEY"), "") if with_key else "",
-        target=read(lambda: _target(layers), ""),
-        jobs=read(lambda: _jobs(layers), 1),
-        max_snapshot=read(lambda: _max_snapshot(layers), None),
-        rate=read(lambda: _rate(layers), None),
-        recipients=read(lambda: tuple(_first(layers, "RECIPIENTS").split()), ()),
-        postgres_bin=read(lambda: _first(layers, "POSTGRES_BIN"), ""),
-        warnings=tuple(warnings),
-    )
+    options = _options(given, warnings, faults)
+    places = Places(options, variables, file, environment, faults, warnings)
+    config = _config(given, places, Reader(places.layers, faults), with_key=with_key)
     return config, tuple(faults)
+
+
+def _config(given: Given, places: Places, read: Reader, *, with_key: bool) -> Config:
+    schedule_of = sidecar.scheduling(read)
+    return Config(
+        sources=sources(given.sources, places, schedule_of),
+        stores=stores(places),
+        key=read.text("KEY") if with_key else "",
+        target=read.value("TARGET", _target, ""),
+        jobs=read.value("JOBS", _jobs, 0, f"a number from 1 to {MOST_JOBS}") or usual_jobs(),
+        max_snapshot=read.value("MAX_SNAPSHOT", seconds, None, "a length of time", "write 90s, 30m, 2h or 1h30m"),
+        rate=read.value("RATE", bytes_a_second, None, "a number of bytes a second, from 1K", "write 800K or 5M"),
+        recipients=tuple(read.text("RECIPIENTS").split()),
+        postgres_bin=read.text("POSTGRES_BIN"),
+        keep=read.value("KEEP", policy.parse, None),
+        schedule=read.value("SCHEDULE", schedule_of, schedule_of(sidecar.SCHEDULE.text)),
+        restore_key=read.text("RESTORE_KEY") if with_key else "",
+        listen=sidecar.listen(read),
+        page_token=sidecar.page_token(read),
+        notify=sidecar.notify(read),
+        suspect_below=sidecar.suspect_below(read),
+        backup_on_stop=sidecar.backup_on_stop(read),
+        warnings=tuple(places.warnings),
+    )
 
 
 def _options(given: Given, warnings: list[str], faults: list[WrongConfiguration]) -> Layer:
@@ -126,120 +142,15 @@ def _options(given: Given, warnings: list[str], faults: list[WrongConfiguration]
         "JOBS": "" if given.jobs is None else str(given.jobs),
         "MAX_SNAPSHOT": given.max_snapshot,
         "RATE": given.rate,
+        "KEEP": given.keep,
     }
     return Layer(values, lambda name: f"--{name.lower().replace('_', '-')}", warnings)
 
 
-def _first(layers: Sequence[Layer], name: str) -> str:
-    return next(filter(None, (layer.text(name) for layer in layers)), "")
+def _target(url: str) -> str:
+    require_encoded(url, "the target")
+    return url
 
 
-def _said(
-    layers: Sequence[Layer], file: YamlFile, what: str, faults: list[WrongConfiguration]
-) -> Iterable[tuple[str, str]]:
-    """Names (may be empty) and URLs of all sources, or of all stores."""
-    with Noting(faults):
-        text = _first(layers, what.upper())
-        return [("", url) for url in text.split()] if text else file.entries(f"{what}s")
-    return ()
-
-
-def _each(read: Callable[[S], T], items: Iterable[S], faults: list[WrongConfiguration]) -> Iterator[T]:
-    """What is faulty is left out."""
-    for item in items:
-        with Noting(faults):
-            yield read(item)
-
-
-def _sources(layers: Sequence[Layer], file: YamlFile, faults: list[WrongConfiguration]) -> tuple[SourceConfig, ...]:
-    said = _said(layers, file, "source", faults)
-    sources = tuple(_each(lambda entry: parse_source(entry[1], entry[0]), said, faults))
-    if len({source.name for source in sources}) < len(sources):
-        faults.append(
-            WrongConfiguration(
-                "two sources have the same name", "give them names: postgresql://HOST/DATABASE?name=NAME"
-            )
-        )
-    return sources
-
-
-def _chosen(
-    given: Given, layers: Sequence[Layer], file: YamlFile, faults: list[WrongConfiguration]
-) -> tuple[SourceConfig, ...]:
-    """Those that `--source` brings as URLs and those that it names; all that are configured, if it says nothing."""
-    wanted = dict.fromkeys(source for source in given.sources if "://" not in source)
-    sources = _sources(layers, file, faults)
-    if not wanted:
-        return sources
-    brought = sources if len(wanted) < len(set(given.sources)) else ()
-    configured = _sources(layers[1:], file, faults) if brought else sources
-    by_name = {source.name: source for source in (*configured, *brought)}
-    faults += [
-        WrongConfiguration(f"there is no source {name!r}", closest(name, list(by_name)))
-        for name in wanted
-        if name not in by_name
-    ]
-    chosen = dict.fromkeys((*(source.name for source in brought), *wanted))
-    return tuple(by_name[name] for name in chosen if name in by_name) or sources
-
-
-def _stores(
-    layers: Sequence[Layer],
-    file: YamlFile,
-    environment: Mapping[str, str],
-    variables: Variables,
-    faults: list[WrongConfiguration],
-) -> tuple[StoreConfig, ...]:
-    said = _said(layers, file, "store", faults)
-    stores = list(_each(lambda entry: with_usual(parse_store(entry[1], entry[0]), environment), said, faults))
-    names = [store.called for store in stores]
-    if len(set(names)) < len(names):
-        faults.append(WrongConfiguration("two stores have the same name", "give them names: …?name=NAME"))
-    elif len(set(map(as_variable, names))) < len(names):
-        fault = f"the stores {' and '.join(sorted(names))} would share the variables of their access keys"
-        faults.append(WrongConfiguration(fault, "give them names that differ in more than - and _"))
-    variables.warn_of_others(names)
-    return tuple(_each(lambda store: _with_secrets(store, variables), stores, faults))
-
-
-def _with_secrets(store: StoreConfig, variables: Variables) -> StoreConfig:
-    secrets = variables.store_secrets(store.called)
-    return replace(store, secrets=StoreSecrets(*secrets)) if any(secrets) else store
-
-
-def _target(layers: Sequence[Layer]) -> str:
-    target = _first(layers, "TARGET")
-    if target:
-        require_encoded(target, "the target")
-    return target
-
-
-def _jobs(layers: Sequence[Layer]) -> int:
-    for layer in layers:
-        if text := layer.text("JOBS"):
-            if not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
-                raise WrongConfiguration(f"{layer.call('JOBS')} is not a number from 1 to {MOST_JOBS}")
-            return int(text)
-    return usual_jobs()
-
-
-def _max_snapshot(layers: Sequence[Layer]) -> int | None:
-    for layer in layers:
-        if text := layer.text("MAX_SNAPSHOT"):
-            if not (limit := seconds(text)):
-                raise WrongConfiguration(
-                    f"{layer.call('MAX_SNAPSHOT')} is not a length of time", "write 90s, 30m, 2h or 1h30m"
-                )
-            return limit
-    return None
-
-
-def _rate(layers: Sequence[Layer]) -> int | None:
-    for layer in layers:
-        if text := layer.text("RATE"):
-            if not (rate := bytes_a_second(text)):
-                raise WrongConfiguration(
-                    f"{layer.call('RATE')} is not a number of bytes a second, from 1K", "write 800K or 5M"
-                )
-            return rate
-    return None
+def _jobs(text: str) -> int | None:
+    return int(text) if text.isdecimal() and 1 <= int(text) <= MOST_JOBS else None

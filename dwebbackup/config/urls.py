@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
 from dwebbackup.errors import WrongConfiguration
+from dwebbackup.schedule import Schedule
 
 LONGEST_NAME = 64
 
 STORE_OPTIONS = {
-    "file": ("name",),
-    "s3": ("name", "endpoint", "region", "path_style", "ca", "timeout"),
+    "file": ("name", "deletes"),
+    "s3": ("name", "deletes", "endpoint", "region", "path_style", "ca", "timeout"),
 }
 """What may stand behind the `?` of a store's URL."""
 
@@ -34,6 +35,8 @@ class SourceConfig:
 
     name: str
     url: str = field(repr=False)
+    schedule: Schedule | None = None
+    """None where it has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,10 @@ class StoreConfig:
     """One place to keep backups in; *name* is empty where the user gave none."""
 
     url: str
-    """With its options, and without name or secrets."""
+    """With its options, and without name, `deletes` or secrets."""
     name: str = ""
+    deletes: bool = True
+    """Whether the key at hand may delete there."""
     secrets: StoreSecrets | None = field(default=None, repr=False)
 
     @property
@@ -121,9 +126,12 @@ def parse_store(url: str, name: str = "") -> StoreConfig:
         raise WrongConfiguration(
             "a store's name is made of a-z, 0-9, _ and -, at most 32 of them", "name it: …?name=NAME"
         )
-    rest = "&".join(option for option in options if not option.startswith("name="))
+    deletes = said.get("deletes", "yes")
+    if deletes not in ("yes", "no"):
+        raise WrongConfiguration(f"deletes is {deletes!r}", "write deletes=no where the key must not delete anything")
+    rest = "&".join(option for option in options if not option.startswith(("name=", "deletes=")))
     bare = url.partition("?")[0]
-    return StoreConfig(f"{bare}?{rest}" if rest else bare, name)
+    return StoreConfig(f"{bare}?{rest}" if rest else bare, name, deletes == "yes")
 
 
 def _store_options(options: list[str], known: tuple[str, ...]) -> dict[str, str]:

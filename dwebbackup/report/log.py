@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
@@ -20,6 +21,11 @@ CLEAR_LINE = "\r\x1b[K"
 
 _SECRET_FIELD = re.compile(r"(?i)password|secret|phrase|token|words|identity")
 
+
+_TAIL = 200
+"""Lines that are remembered, of about 20 to 200 bytes each."""
+
+_remembered: deque[str] = deque(maxlen=_TAIL)
 
 _to_do: list[Callable[[], None]] = []
 """What `set_up` left until the first line."""
@@ -43,6 +49,11 @@ def logger(name: str) -> FilteringBoundLogger:
     _finish()
     bound: FilteringBoundLogger = structlog.get_logger(name)
     return bound
+
+
+def tail() -> tuple[str, ...]:
+    """The last lines, oldest first, as they were written."""
+    return tuple(_remembered)
 
 
 def _finish() -> None:
@@ -100,7 +111,9 @@ def _redacted(value: Any) -> Any:
 
 def _redact_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
     """After it is rendered: words that stood one by one in a list make a phrase only now."""
-    return redact(line)
+    redacted = redact(line)
+    _remembered.append(redacted)
+    return redacted
 
 
 def _redact_terminal_line(_logger: WrappedLogger, _method: str, line: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 SHORTEST_RUN = 8
 """So many words of the BIP39 list in a row are taken for a recovery phrase; prose has two or three."""
@@ -20,10 +22,28 @@ _MASKS = (
 )
 
 
+_hidden: dict[str, None] = {}
+"""What `hide` was told, in every way in which it may be written."""
+
+_hidden_pattern: re.Pattern[str] | None = None
+
+
+def hide(secret: str) -> None:
+    """From now on `redact` takes out this very text, whatever it looks like; also as a URL or as JSON writes it."""
+    global _hidden_pattern  # noqa: PLW0603  # what is secret is so for the whole process
+    if not secret:
+        return
+    _hidden.update(dict.fromkeys((secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1])))
+    longest_first = sorted(_hidden.copy(), key=len, reverse=True)
+    _hidden_pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+
 def redact(text: str) -> str:
     """*text* with `…` or `***` where a secret stood."""
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
+    if _hidden_pattern is not None:  # after the masks: somebody's secret is the word "password", which they look for
+        text = _hidden_pattern.sub("***", text)
     return _without_phrases(text)
 
 

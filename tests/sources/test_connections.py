@@ -91,12 +91,13 @@ def saved(pg_server: ScratchPostgres) -> MemoryStore:
 
 
 def refused_both_ways(address: Callable[[str], str], saved: MemoryStore) -> DatabaseRefused:
-    """How a backup from there is refused; a restore to there is, too, and for the same reason."""
+    """How a backup from there is refused; a restore to there is, too, and for the same reason, as is who only looks."""
     before = names(saved)
     out = refused(lambda: back_up(saved, PostgresSource(address("postgres"))))
     back = refused(lambda: restore_to(address("new"), saved))
     assert names(saved, "manifests/") == {name for name in before if name.startswith("manifests/")}
-    assert back.hint == out.hint
+    looked = refused(PostgresSource(address("new")).condition)
+    assert back.hint == looked.hint == out.hint
     return out
 
 

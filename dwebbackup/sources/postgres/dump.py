@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.manifest import SourceFacts, StreamSpec
-from dwebbackup.ports import ByteStream, Dump, Finding
+from dwebbackup.ports import ByteStream, Condition, Dump, Finding
 from dwebbackup.sources.postgres import census, cutting, rights, standby
 from dwebbackup.sources.postgres.checking import check
+from dwebbackup.sources.postgres.condition import condition
 from dwebbackup.sources.postgres.connection import Connection, Server, execute
 from dwebbackup.sources.postgres.psql import JOIN_TIMEOUT, Psql
 from dwebbackup.sources.postgres.refusals import of_program
@@ -48,6 +49,10 @@ class PostgresSource:
     def check(self) -> Iterator[Finding]:
         """As the port says. Raises `DatabaseRefused`."""
         return check(self._server, self._jobs, self._bin_folder)
+
+    def condition(self) -> Condition:
+        """As the port says. Raises `DatabaseRefused`."""
+        return condition(self._server)
 
 
 class PostgresDump:

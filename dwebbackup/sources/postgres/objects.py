@@ -29,6 +29,11 @@ _USER_SCHEMA = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _MADE_LATER = "x.oid >= 16384"
 """FirstNormalObjectId: what initdb makes comes before."""
 
+_EXTENDED = """EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extnamespace = x.oid
+    OR e.extname = 'postgis_tiger_geocoder' AND x.nspname = 'tiger_data')"""
+"""The schema that an extension is in belongs to none, even if it was made for it; and that geocoder makes another one,
+which it lets go. Images of PostGIS have both kinds in every new database."""
+
 ELSEWHERE = {
     "pg_am": _MADE_LATER,
     "pg_cast": _MADE_LATER,
@@ -38,7 +43,7 @@ ELSEWHERE = {
     "pg_foreign_server": _MADE_LATER,
     "pg_language": _MADE_LATER,
     "pg_largeobject_metadata": "true",  # whoever makes one may choose its number
-    "pg_namespace": "x.nspname !~ '^pg_' AND x.nspname NOT IN ('information_schema', 'public')",
+    "pg_namespace": f"x.nspname !~ '^pg_' AND x.nspname NOT IN ('information_schema', 'public') AND NOT {_EXTENDED}",
     "pg_publication": _MADE_LATER,
     "pg_transform": _MADE_LATER,
 }

@@ -10,7 +10,7 @@ from dwebbackup.errors import ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
 from dwebbackup.report.wording import size
-from dwebbackup.sources.postgres import load, properties, roles, swap
+from dwebbackup.sources.postgres import census, load, properties, roles, swap
 from dwebbackup.sources.postgres.connection import Connection, Server, execute, identifier
 from dwebbackup.sources.postgres.filling import Filling, fill, only, wanted_rows
 from dwebbackup.sources.postgres.fitness import BY_DATABASE, Difference, Grade, judge, left_out, require, sentences
@@ -99,6 +99,10 @@ class PostgresTarget:
             absent = set(plan.missing).difference(plan.new_roles)
             shortfalls += properties.apply(connection, name, plan.properties, owners=plan.filling.owners, absent=absent)
             notes = (*source.facts.notes, *sentences(plan.differences, Grade.NOTE), *filled.notes)
+            if options.announce:
+                with self._server.connect(name) as inside:
+                    identity = census.database(inside).identity
+                options.announce(identity)
             notes += swap.take_place(connection, self._server, plan.place)
         return Restored(self.url, len(load.by_table(filled.streams)), _rows(filled.streams), notes, shortfalls)
 

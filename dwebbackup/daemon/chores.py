@@ -1,0 +1,93 @@
+"""What the sidecar does once in a while besides backups: prune, measure its store, and bury orphans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dwebbackup import clock
+from dwebbackup.access import open_writer
+from dwebbackup.daemon.journal import Journal, problem
+from dwebbackup.daemon.keeper import Keeper
+from dwebbackup.daemon.orphans import reap
+from dwebbackup.daemon.parts import Parts
+from dwebbackup.daemon.status import Run
+from dwebbackup.errors import DwebbackupError
+from dwebbackup.policy import Policy
+from dwebbackup.prune import Pruned, prune
+from dwebbackup.report import log
+from dwebbackup.report.notices import Notice
+from dwebbackup.report.wording import count, size
+from dwebbackup.selection import Selection, select
+
+DAY = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Chores:
+    """Each is done at its time, by the monotonic clock; a failure is told, and tried again the next day."""
+
+    _next: float = 0.0
+
+    def reap(self) -> None:
+        reap()
+
+    def do_daily(
+        self, parts: Parts | None, keepers: Sequence[Keeper], journal: Journal, tell: Callable[[Notice], None]
+    ) -> None:
+        """Only while all is settled: nothing is deleted in doubt."""
+        if not parts or not keepers or clock.monotonic() < self._next:
+            return
+        if not all(keeper.is_settled for keeper in keepers):
+            return
+        self._next = clock.monotonic() + DAY
+        try:
+            if parts.config.keep and parts.store.traits.deletes:
+                _prune(parts, parts.config.keep, journal, tell)
+                for keeper in keepers:
+                    keeper.refresh()
+            _measure(parts, journal)
+        except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
+            _fail(error, journal, tell)
+
+
+def _prune(parts: Parts, policy: Policy, journal: Journal, tell: Callable[[Notice], None]) -> None:
+    began, clock_ = clock.now(), clock.monotonic()
+    opened = open_writer(parts.writer, parts.writer.number, parts.store)
+    if not opened.catalog.refs():
+        return
+    selection = select(opened, policy)
+    pruned = prune(opened, selection.plan)
+    sentence = _told(pruned)
+    log.logger(__name__).info("pruned", dropped=[ref.id for ref in pruned.manifests], bytes=pruned.bytes)
+    journal.ran(Run("prune", "", began, clock.monotonic() - clock_, "ok", sentence))
+    _warn_of_floor(selection, policy, tell)
+
+
+def _told(pruned: Pruned) -> str:
+    waits = f"; {pruned.waits}" if pruned.waits else ""
+    return f"{count(len(pruned.manifests), 'backup')} dropped, {size(pruned.bytes)} of packs deleted{waits}"
+
+
+def _warn_of_floor(selection: Selection, policy: Policy, tell: Callable[[Notice], None]) -> None:
+    for source in selection.undercut:
+        sentence = f"the policy alone would keep fewer than {policy.floor} good backups of {source}; they stay"
+        log.logger(__name__).warning(sentence, source=source)
+        tell(Notice("floor", source, sentence, "let DWEBBACKUP_KEEP keep more, or say a lower floor", clock.now()))
+
+
+def _measure(parts: Parts, journal: Journal) -> None:
+    """How much of the store is this writer's."""
+    packs = [stored.size for stored in parts.own_store.list("packs/")]
+    journal.store(
+        parts.store.name,
+        lambda store: replace(store, answered=clock.now(), packs=len(packs), bytes=sum(packs), problem=None),
+    )
+
+
+def _fail(error: Exception, journal: Journal, tell: Callable[[Notice], None]) -> None:
+    found = problem(error, "prune")
+    journal.ran(Run("prune", "", clock.now(), 0.0, "failed", found.sentence, found.hint))
+    logger = log.logger(__name__)
+    logger.error(found.sentence, kind=found.kind, hint=found.hint, exc_info=not isinstance(error, DwebbackupError))
+    tell(Notice("failure", "", found.sentence, found.hint, clock.now()))

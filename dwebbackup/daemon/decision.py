@@ -1,0 +1,80 @@
+"""What to do with a database when the sidecar starts: go on, restore it, begin anew, or wait for somebody. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dwebbackup.ports import Condition
+
+NO_KEY = (
+    "hand in the reader key: put the line that `dwebbackup key reader` prints into DWEBBACKUP_RESTORE_KEY, "
+    "or into the file that DWEBBACKUP_RESTORE_KEY_FILE names; take it out again when the database is back"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the store has for a source. All is empty where it has nothing."""
+
+    backup: str = ""
+    """The id of the newest good backup."""
+    rows: int = 0
+    """In that."""
+    doubt: str = ""
+    """Why there are backups, and none of them can be called the newest good one."""
+    begun: bool = False
+    """Whether the owner marked the start of this writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """*go on*: with the schedule. *begin*: the same, in a project without a past."""
+
+    action: Literal["go on", "begin", "restore", "wait"]
+    sentence: str
+    hint: str = ""
+
+
+def decide(condition: Condition, holdings: Holdings, *, can_open: bool) -> Decision:
+    """Fail closed: without a reason to believe that there never was anything, an empty database is none to begin with.
+
+    *can_open*: there is a key that opens the rows of that backup.
+    """
+    if condition.state == "full":
+        return Decision("go on", "the database holds data, and is left as it is")
+    what = {
+        "absent": "the database is not there",
+        "empty": "the database is empty",
+        "rowless": f"the database has tables ({', '.join(condition.objects[:3])}), and not one row",
+    }[condition.state]
+    if holdings.doubt:
+        return Decision(
+            "wait",
+            f"{what}, and which backup it should be restored from is not certain: {holdings.doubt}",
+            "`dwebbackup restore BACKUP --to …` with the words, from anywhere, brings back the one that you name",
+        )
+    if holdings.backup:
+        return _with_backups(condition, holdings, what, can_open=can_open)
+    if holdings.begun:
+        return Decision("begin", f"{what}, and nothing was ever backed up here: a new project begins")
+    return Decision(
+        "wait",
+        f"{what}, and the store has no backup of it, nor the owner's mark that none was ever made",
+        "for a new project run `dwebbackup init` once, with the 24 words; else see whether this is the right store",
+    )
+
+
+def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_open: bool) -> Decision:
+    if condition.state == "rowless":
+        if not holdings.rows:
+            return Decision("go on", f"{what}, like the newest backup {holdings.backup}")
+        return Decision(
+            "wait",
+            f"{what}; but backup {holdings.backup} has {holdings.rows:,} rows",
+            "somebody, perhaps the app's migrations, was here before the restore: drop the database, and it is "
+            "restored; or `dwebbackup backup --accept`, if it is meant to be so",
+        )
+    if can_open:
+        return Decision("restore", f"{what}: it is restored from backup {holdings.backup}")
+    return Decision("wait", f"{what}, and no key at hand opens the rows of backup {holdings.backup}", NO_KEY)

@@ -1,0 +1,268 @@
+"""One source and its care: waits for its database, restores it if it is empty, backs it up when that is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dwebbackup import backup, clock, restore
+from dwebbackup.access import open_writer
+from dwebbackup.catalog import Newest
+from dwebbackup.daemon.decision import Decision, Holdings, decide
+from dwebbackup.daemon.journal import Journal, Watched, problem
+from dwebbackup.daemon.parts import Kept, Parts
+from dwebbackup.daemon.past import Origin, Past, holdings, past
+from dwebbackup.daemon.status import Kind, Outcome, Problem, Run, What
+from dwebbackup.errors import DwebbackupError, Interrupted
+from dwebbackup.exclusive import exclusive
+from dwebbackup.manifest import Restoration
+from dwebbackup.records import signer_of
+from dwebbackup.report import log
+from dwebbackup.report.notices import Event, Notice
+from dwebbackup.report.wording import count, duration, size
+from dwebbackup.schedule import good_until, next_run
+
+FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0
+"""Seconds between two looks at a database or a store that is not ready."""
+
+FIRST_RETRY = 60.0
+"""Seconds after which a backup that failed is tried again; twice as many after each further one, up to its schedule."""
+
+Tell = Callable[[Notice], None]
+
+
+@dataclass(slots=True)
+class _Trying:
+    """Something that is tried again later each time."""
+
+    first: float
+    longest: float
+    count: int = 0
+    at: float = 0.0
+    """By the monotonic clock."""
+
+    def is_due(self) -> bool:
+        return clock.monotonic() >= self.at
+
+    def failed(self, longest: float | None = None) -> None:
+        self.at = clock.monotonic() + min(self.first * 2.0**self.count, longest or self.longest)
+        self.count = min(self.count + 1, 30)
+
+    def went_well(self) -> None:
+        self.count, self.at = 0, 0.0
+
+
+class Keeper:
+    """Used by the sidecar's main thread only; the journal tells others."""
+
+    def __init__(self, kept: Kept, parts: Parts, journal: Journal, tell: Tell, stop: threading.Event) -> None:
+        self.name = kept.source.name
+        self._kept = kept
+        self._parts = parts
+        self._journal = journal
+        self._tell = tell
+        self._stop = stop
+        self._settled = False
+        self._identity = ""
+        self._past = Past()
+        self._looking = _Trying(FIRST_WAIT, LONGEST_WAIT)
+        self._running = _Trying(FIRST_RETRY, 24 * 3600)
+
+    def look_after(self) -> None:
+        """Do whatever is due. Raises nothing but what asks the whole sidecar to stop."""
+        if not self._settled:
+            if self._looking.is_due():
+                self._settle()
+        elif self.due_at() <= clock.now() and self._running.is_due():
+            self.back_up()
+
+    def due_at(self) -> float:
+        """When the next backup is."""
+        return next_run(self._kept.schedule, self._past.began, clock.now(), self.name)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._settled
+
+    # --- at the start ---
+
+    def _settle(self) -> None:
+        """Find out whether this is a database to go on with."""
+        try:
+            condition = self._kept.source.condition()
+            self._identity = condition.identity
+            if condition.state == "full":
+                decision, origin = decide(condition, Holdings(), can_open=False), None
+            else:
+                found, origin = holdings(self._parts.opened, self._parts.origins(), self.name)
+                decision = decide(condition, found, can_open=origin is not None)
+            self._act(decision, origin)
+        except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
+            self._looking.failed()
+            self._fail("restore", error, phase="waiting")
+
+    def _act(self, decision: Decision, origin: Origin | None) -> None:
+        log.logger(__name__).info(decision.sentence, source=self.name, decision=decision.action)
+        if decision.action == "wait":
+            self._looking.failed()
+            found = Problem("restore", decision.sentence, decision.hint, clock.now())
+            self._journal.note(self.name, phase="alarm", problem=found)
+            self._say("alarm", decision.sentence, decision.hint)
+            return
+        if decision.action == "restore" and origin:
+            self._restore(origin)
+        self._settled = True
+        self._looking.went_well()
+        self._journal.note(self.name, phase="idle", problem=None)
+        self._say("recovery", decision.sentence)
+        self.refresh()
+
+    def _restore(self, origin: Origin) -> None:
+        began, clock_ = clock.now(), clock.monotonic()
+        self._journal.note(self.name, phase="restoring")
+        options = restore.Options(
+            jobs=self._parts.config.jobs,
+            source=self.name,
+            announce=lambda identity: self._announce(origin, identity),
+            progress=Watched(self._journal, self.name),
+        )
+        try:
+            done = restore.restore(origin.opened, origin.backup, self._kept.target, options)
+        except BaseException as error:
+            self._journal.ran(self._run("restore", began, clock_, "failed", str(error), hint=_hint(error)))
+            raise
+        finally:
+            self._journal.note(self.name, moving=None)
+        restored = done.restored
+        sentence = (
+            f"restored from backup {done.backup.ref.id}: {count(restored.tables, 'table')}, "
+            f"{count(restored.rows, 'row')}"
+        )
+        outcome: Outcome = "incomplete" if done.warnings else "ok"
+        self._journal.ran(self._run("restore", began, clock_, outcome, "; ".join((sentence, *done.warnings))))
+        log.logger(__name__).info(sentence, source=self.name, seconds=round(done.seconds, 1), short_of=done.warnings)
+
+    def _announce(self, origin: Origin, identity: str) -> None:
+        """Before it takes its place, so that nobody ever meets it without knowing where it came from."""
+        manifest = origin.backup.manifest
+        before = next(source.facts.identity for source in manifest.sources if source.facts.name == self.name)
+        parts, now = self._parts, clock.iso(clock.now())
+        told = Restoration(parts.writer.id, self.name, identity, before, manifest.writer, origin.backup.ref, now)
+        own = open_writer(parts.writer, parts.writer.number, parts.store)
+        own.catalog.put_restoration(told, signer_of(parts.writer, parts.recipients))
+        self._identity = identity
+
+    # --- on schedule ---
+
+    def back_up(self, seconds: float | None = None) -> None:
+        """One backup now; with *seconds*, only what can be done in that time."""
+        began, clock_ = clock.now(), clock.monotonic()
+        self._journal.note(self.name, phase="backing up")
+        self._say("start", "a backup begins")
+        try:
+            with exclusive(self._parts.writer.id, self._wait_for_others):
+                done = self._back_up(seconds)
+        except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
+            outcome: Outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
+            self._journal.ran(self._run("backup", began, clock_, outcome, str(error), hint=_hint(error)))
+            self._running.failed(self._interval())
+            self._fail("backup", error)
+        else:
+            self._running.went_well()
+            self._tell_of(done, began, clock_)
+            self.refresh()
+        finally:
+            self._journal.note(self.name, phase="idle", moving=None, next_run=self.due_at())
+
+    def _back_up(self, seconds: float | None) -> backup.Done:
+        parts, config = self._parts, self._parts.config
+        stop = threading.Event()
+        timer = threading.Timer(seconds, stop.set) if seconds else None
+        options = backup.Options(
+            config.jobs,
+            parts.uploads,
+            parts.recipients,
+            next_by=clock.iso(good_until(self._kept.schedule, clock.now(), self.name)),
+            max_snapshot=config.max_snapshot,
+            suspect_below=config.suspect_below,
+            stop=stop if timer else self._stop,
+            progress=Watched(self._journal, self.name),
+        )
+        try:
+            if timer:
+                timer.start()
+            return backup.back_up([self._kept.source], parts.own_store, parts.writer, options)
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _wait_for_others(self) -> None:
+        if self._stop.wait(1):
+            raise Interrupted("asked to stop while another run was under way")
+
+    def _tell_of(self, done: backup.Done, began: float, clock_: float) -> None:
+        read, stored = done.bytes_read, done.bytes_stored
+        sentence = f"backup {done.backup.ref.id}: {size(read)} read, {size(stored)} stored"
+        fields = {"backup": done.backup.ref.id, "bytes_read": read, "bytes_stored": stored}
+        log.logger(__name__).info("backed up", source=self.name, seconds=round(done.seconds, 3), **fields)
+        outcome: Outcome = "suspect" if done.suspect else "incomplete" if done.doubts else "ok"
+        if done.doubts:
+            log.logger(__name__).warning("; ".join(done.doubts), source=self.name, backup=done.backup.ref.id)
+        run = self._run(
+            "backup", began, clock_, outcome, "; ".join((sentence, *done.doubts)), bytes_read=read, bytes_stored=stored
+        )
+        self._journal.ran(run)
+        if done.suspect:
+            hint = "look at the database; if it is meant to be so: `dwebbackup backup --accept`"
+            why = f"backup {done.backup.ref.id} is suspect: {'; '.join(done.suspect)}"
+            self._journal.note(self.name, problem=Problem("suspect", why, hint, clock.now()))
+            self._say("suspect", why, hint)
+            return
+        self._journal.note(self.name, problem=None)
+        took = ("took", duration(done.seconds))
+        self._say("recovery", sentence, details=(took,))
+        self._say("success", sentence, details=(took,))
+
+    # --- what is known ---
+
+    def refresh(self, newest: Newest | None = None) -> None:
+        """Read the catalog anew. What fails here is told, and stops nothing."""
+        try:
+            history = (newest or self._parts.opened.catalog.newest_for_writing()).history
+        except Exception as error:  # noqa: BLE001  # the next backup meets it, too
+            self._fail("store", error)
+            return
+        self._past = past(history, self.name, self._identity)
+        good_began = self._past.good_began
+        self._journal.note(
+            self.name,
+            history=self._past.made,
+            good=self._past.good,
+            good_until=None if good_began is None else good_until(self._kept.schedule, good_began, self.name),
+            next_run=self.due_at(),
+        )
+
+    def _interval(self) -> float:
+        """Seconds to the next backup of the schedule: nothing that failed waits for longer."""
+        return max(FIRST_RETRY, next_run(self._kept.schedule, clock.now(), clock.now(), self.name) - clock.now())
+
+    def _fail(self, kind: Kind, error: Exception, **changes: object) -> None:
+        found = problem(error, kind)
+        self._journal.note(self.name, problem=found, **changes)
+        unexpected = None if isinstance(error, DwebbackupError) else error
+        fields = {"source": self.name, "kind": found.kind, "hint": found.hint}
+        log.logger(__name__).error(found.sentence, exc_info=unexpected, **fields)
+        if not isinstance(error, Interrupted):
+            self._say("failure" if self._settled else "alarm", found.sentence, found.hint)
+
+    def _say(self, event: Event, sentence: str, hint: str = "", details: tuple[tuple[str, str], ...] = ()) -> None:
+        self._tell(Notice(event, self.name, sentence, hint, clock.now(), details))
+
+    def _run(self, what: What, began: float, clock_: float, outcome: Outcome, sentence: str, **more: Any) -> Run:
+        return Run(what, self.name, began, clock.monotonic() - clock_, outcome, sentence, **more)
+
+
+def _hint(error: BaseException) -> str:
+    return error.hint if isinstance(error, DwebbackupError) else ""

@@ -1,0 +1,4 @@
+"""Stub."""
+
+
+def reap() -> None: ...

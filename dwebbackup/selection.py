@@ -1,0 +1,140 @@
+"""A retention policy put to one writer's backups: what is known of them becomes candidates, and a plan of what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from dwebbackup import clock, lineage, prune
+from dwebbackup.access import Opened
+from dwebbackup.catalog import Backup, Catalog
+from dwebbackup.manifest import Manifest, ManifestRef, Tally
+from dwebbackup.prune import Plan
+from dwebbackup.retention import Candidate, Decision, Policy, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A backup, and what becomes of it."""
+
+    ref: ManifestRef
+    finished: str
+    """As it says itself."""
+    sources: tuple[str, ...]
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a policy makes of one writer's backups; nothing is deleted yet."""
+
+    judged: tuple[Judged, ...]
+    """Oldest first; those that cannot be read are not among them, and stay."""
+    plan: Plan
+    undercut: tuple[str, ...] = ()
+    """Sources of which the policy alone would keep fewer good backups than its floor."""
+    unread: tuple[str, ...] = ()
+    """Which manifests cannot be read, and why."""
+
+
+def select(opened: Opened, policy: Policy) -> Selection:
+    """Decide which of the writer's backups go. Raises what `prune.plan` does.
+
+    Each backup is asked itself, and none is believed what it says of others: whoever stole a writer key could call
+    old ones suspect, and have them dropped.
+    """
+    prune.require_right(opened)
+    catalog = opened.catalog
+    now = prune.time_of(catalog.store)
+    stored = {each.name.rpartition("/")[2]: each.modified for each in catalog.store.list("manifests/")}
+    known: dict[ManifestRef, _Known] = {}
+    unread = []
+    refs = catalog.refs()
+    for ref, read in zip(refs, catalog.read_all(refs), strict=True):
+        if isinstance(read, Backup):
+            known[ref] = _Known.of(read.manifest, stored.get(ref.name))
+        else:
+            unread.append(f"manifest {ref.id} stays, since it cannot be read: {read}")
+    candidates = _checked(catalog, list(_candidates(known)), policy.floor)
+    decisions = decide(policy, candidates, now)
+    plan = prune.plan(opened, [each.ref for each in decisions if not each.keep])
+    undercut = {name for each in decisions if each.undercut for name in known[each.ref].sources}
+    judged = tuple(_judged(each, known[each.ref], plan) for each in decisions)
+    return Selection(judged, plan, tuple(sorted(undercut)), tuple(unread))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one manifest says, without its streams: there may be thousands."""
+
+    finished: str
+    modified: float | None
+    tallies: tuple[Tally, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest, modified: float | None) -> _Known:
+        return cls(manifest.finished, modified, lineage.tallies(manifest))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(tally.source for tally in self.tallies)
+
+    @property
+    def seconds(self) -> float:
+        """1970 where it is no time: then it agrees with no store's."""
+        try:
+            return clock.from_iso(self.finished)
+        except ValueError:
+            return 0.0
+
+
+def _judged(decision: Decision, known: _Known, plan: Plan) -> Judged:
+    spared = dict(plan.spared).get(decision.ref)
+    keep, reasons = (True, (f"spared: {spared}",)) if spared else (decision.keep, decision.reasons)
+    return Judged(decision.ref, known.finished, known.sources, keep, reasons)
+
+
+def _candidates(known: dict[ManifestRef, _Known]) -> Iterator[Candidate]:
+    origins = _origins(known.values())
+    for ref, each in known.items():
+        for tally in each.tallies:
+            identity = _first(tally.identity, origins)
+            yield Candidate(ref, tally.source, identity, each.seconds, each.modified, not tally.suspect)
+
+
+def _origins(known: Iterable[_Known]) -> dict[str, str]:
+    """Which database each one continues: as its first good backup says, since later ones may be anybody's."""
+    origins: dict[str, str] = {}
+    for each in sorted(known, key=lambda each: each.modified or 0.0):
+        for tally in each.tallies:
+            if not tally.suspect:
+                origins.setdefault(tally.identity, tally.follows)
+    return origins
+
+
+def _first(identity: str, origins: dict[str, str]) -> str:
+    """Under what identity the history began that this database continues."""
+    seen: set[str] = set()
+    while identity not in seen and origins.get(identity):
+        seen.add(identity)
+        identity = origins[identity]
+    return min(seen) if identity in seen else identity
+
+
+def _checked(catalog: Catalog, candidates: Sequence[Candidate], floor: int) -> list[Candidate]:
+    """The same; so many of each source as the floor demands are looked at, and what lost something is not good."""
+    checked = list(candidates)
+    settled: set[ManifestRef] = set()
+    while todo := {each.ref for each in _newest_good(checked, floor)} - settled:
+        backups = [read for read in catalog.read_all(todo) if isinstance(read, Backup)]
+        lost = todo - prune.whole(catalog, backups)
+        checked = [replace(each, good=False) if each.ref in lost else each for each in checked]
+        settled |= todo
+    return checked
+
+
+def _newest_good(candidates: Sequence[Candidate], floor: int) -> Iterator[Candidate]:
+    for source in {each.source for each in candidates}:
+        good = [each for each in candidates if each.source == source and each.good]
+        yield from sorted(good, key=lambda each: each.ref.sequence)[-floor:]
