@@ -16,10 +16,13 @@ RUN apt-get update && \
 # Two environments: the one that stays has no pip in it.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/dwebbackup
 WORKDIR /src
-COPY . .
+# Everything that the program stands on comes first: it changes less often, and a rebuild then finds it in the cache.
+COPY LICENSE README.md pyproject.toml ./
+RUN /opt/pip/bin/pip --python /opt/dwebbackup/bin/python3 install --no-cache-dir \
+        --only-binary :all: --no-binary dwebbackup .
 # Compiled here, since nothing may be written where it runs.
-RUN /opt/pip/bin/pip --python /opt/dwebbackup/bin/python3 install --no-cache-dir --only-binary :all: \
-        --no-binary dwebbackup .
+COPY dwebbackup dwebbackup
+RUN /opt/pip/bin/pip --python /opt/dwebbackup/bin/python3 install --no-cache-dir --no-deps --force-reinstall .
 
 FROM ${BASE}
 # hadolint ignore=DL3008

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dwebbackup import age, compression
-from dwebbackup.catalog import GENESIS, HEAD, Catalog
+from dwebbackup.catalog import GENESIS, HEAD, Catalog, ahead
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing
 from dwebbackup.fetching import Layout, PackReader
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
@@ -132,11 +132,7 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     Raises `NoSuchBackup` when there is none, and says whether the store is empty or holds other people's
     backups; `StoreUnreachable` when that cannot be told.
     """
-    if isinstance(key, WriterKey | ReaderKey):
-        opened = [open_writer(key, key.number, store)]
-    else:
-        opened = list(_owned(key, store))
-    found = [writer for writer in opened if _has_something(writer.catalog)]
+    found = _owned(key, store) if isinstance(key, OwnerKey) else _begun(key, [key.number], store)
     if found:
         return found
     if has_begun(key, store):
@@ -155,24 +151,26 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     )
 
 
-def _owned(key: OwnerKey, store: Store) -> Iterator[Opened]:
-    missed = 0
-    number = 1
-    while missed < GAP:
-        opened = open_writer(key, number, store)
-        if _has_something(opened.catalog):
-            missed = 0
-            yield opened
-        else:
-            missed += 1
-        number += 1
+def _owned(key: Key, store: Store) -> list[Opened]:
+    """Looked at a few at once, and no further than one after the other would."""
+    found: list[Opened] = []
+    looked = 0
+    while looked < (end := (found[-1].number if found else 0) + GAP):
+        found += _begun(key, range(looked + 1, end + 1), store)
+        looked = end
+    return found
 
 
-def _has_something(catalog: Catalog) -> bool:
-    """Whether the writer ever wrote here: a manifest, a head or a genesis."""
-    if next(iter(catalog.store.list("manifests/")), None):
-        return True
-    return has(catalog.store, HEAD) or has(catalog.store, GENESIS)
+def _begun(key: Key, numbers: Iterable[int], store: Store) -> list[Opened]:
+    """Those of the writers of these *numbers* that ever wrote here."""
+    opened = [open_writer(key, number, store) for number in numbers]
+    return [writer for writer, begun in zip(opened, ahead(_has_something, opened), strict=True) if begun]
+
+
+def _has_something(opened: Opened) -> bool:
+    """Whether the writer ever wrote here: a head, a manifest or a genesis."""
+    store = opened.catalog.store
+    return has(store, HEAD) or any(True for _ in store.list("manifests/")) or has(store, GENESIS)
 
 
 def holds_anything(store: Store) -> bool:

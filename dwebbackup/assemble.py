@@ -23,7 +23,6 @@ from dwebbackup.stores.undeleting import Undeleting
 
 if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
-    from dwebbackup.report.notices import Notifier
 
 POSTGRES = ("postgresql", "postgres")
 STORES = ("file", "s3")
@@ -105,13 +104,6 @@ def own_target(source: SourceConfig, config: Config) -> Target:
 
     _require_scheme(f"source {source.name}", source.url, POSTGRES)
     return PostgresTarget(source.url, config.jobs, config.postgres_bin or None)
-
-
-def notifier(config: Config) -> Notifier:
-    """Whoever is to be told. Raises `WrongConfiguration`."""
-    from dwebbackup.report.notices import Notifier, parse_channel  # noqa: PLC0415  # only the sidecar tells people
-
-    return Notifier([parse_channel(url) for url in config.notify])
 
 
 def recipients(config: Config) -> tuple[bytes, ...]:

@@ -21,6 +21,7 @@ from dwebbackup.reading import read_all
 from dwebbackup.records import Access, signer_of
 from dwebbackup.report.wording import duration
 from dwebbackup.reuse import Conditions, Reusable, reusable
+from dwebbackup.sparse import Spans, spans_of
 from dwebbackup.storing import Storing, Worker
 
 
@@ -146,7 +147,14 @@ class _Run:
         refs = [ref for backup in before for ref in backup.manifest.indexes]
         refs += [ref for checkpoint in others.checkpoints for ref in checkpoint.indexes]
         recipients = frozenset(map(age.fingerprint, self._readers))
-        return reusable(self._catalog, refs, Conditions(others.now, recipients))
+        return reusable(self._catalog, refs, Conditions(others.now, recipients), self._in_use(before))
+
+    def _in_use(self, before: Sequence[Backup]) -> Spans | None:
+        """Which chunks the last backups use; None where one of them is spoiled."""
+        try:
+            return spans_of(self._catalog.whole(backup.manifest) for backup in before)
+        except Damaged:
+            return None
 
     def _take(self, source: Source, storing: Storing, reuse: Reusable, before: Sequence[Backup]) -> Taken:
         workers = [Worker(storing) for _ in range(self._options.jobs)]
@@ -212,7 +220,7 @@ class _Run:
 
     def _publish(self, taken: Sequence[Taken], storing: Storing, reuse: Reusable, newest: Newest) -> Done:
         """Everything is acknowledged: manifest, then head, then the checkpoints are dropped."""
-        chunks = Chunks(reuse.numbering, (*reuse.refs, *storing.new_indexes))
+        chunks = Chunks(reuse.numbering, (*reuse.refs, *storing.new_indexes), reuse.wasteful)
         drafting = Drafting(self._id, self._catalog, self._key, self._signer, self._readers, chunks)
         draft = drafting.draft(taken, newest, self._judge)
         manifest = replace(

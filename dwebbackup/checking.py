@@ -6,17 +6,21 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dwebbackup import clock
+from dwebbackup import clock, lineage
 from dwebbackup.access import PROBES, Opened, below, has_begun, holds_anything, open_store
-from dwebbackup.catalog import GENESIS, Backup, snapshot_of, sources_of
+from dwebbackup.catalog import GENESIS, Backup, Newest, snapshot_of
 from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, ObjectMissing, ToolMissing
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
+from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Finding, Quiet, Store
 from dwebbackup.probe import Times, probe
 from dwebbackup.report.wording import count, duration
 from dwebbackup.verify import verify
 
 NEWEST = "newest backup"
+SUSPECT = "suspect backups"
+
+ACCEPT = "look into it; if it is the database that was meant, `dwebbackup backup --accept` says so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def _none_opened(key: Key, store: Store, error: NoSuchBackup) -> Finding:
 def _backups(opened: Opened, now: float) -> Iterator[Finding]:
     """The writer's newest, and whether it is whole."""
     try:
-        newest = opened.catalog.newest()
+        newest = opened.catalog.completed(opened.catalog.newest())
     except (Damaged, KeyForbids, ToolMissing) as error:
         yield Finding.of(NEWEST, error)
         return
@@ -121,9 +125,29 @@ def _backups(opened: Opened, now: float) -> Iterator[Finding]:
     if len(newest.tips) > 1:
         names = ", ".join(tip.ref.id for tip in newest.tips)
         yield Finding("manifests", "warning", f"two machines wrote at once, so that none is the newest: {names}")
-    for tip in newest.tips:
-        yield _age(tip, now)
-        yield from _whole(opened, tip)
+    yield from _good(opened, newest, now)
+
+
+def _good(opened: Opened, newest: Newest, now: float) -> Iterator[Finding]:
+    """The newest good backup of each source, and what came after it and is suspect."""
+    chosen: dict[ManifestRef, list[str]] = {}
+    for name in lineage.sources(newest.history):
+        try:
+            choice = lineage.newest(newest.history, name)
+        except (Damaged, NoSuchBackup) as error:
+            yield Finding.of(NEWEST, error)
+            continue
+        chosen.setdefault(choice.entry.ref, []).append(name)
+        yield from (Finding(SUSPECT, "warning", doubt, ACCEPT) for doubt in choice.doubts)
+    read = {tip.ref: tip for tip in newest.tips}
+    for ref, names in chosen.items():
+        try:
+            backup = read.get(ref) or opened.catalog.read(ref)
+        except (Damaged, KeyForbids, ToolMissing) as error:
+            yield Finding.of(NEWEST, error)
+        else:
+            yield _age(backup, names, now)
+            yield from _whole(opened, backup)
 
 
 def _no_backup(opened: Opened, listed: int) -> Finding:
@@ -143,11 +167,11 @@ def _is_marked(opened: Opened) -> bool:
     return True
 
 
-def _age(backup: Backup, now: float) -> Finding:
+def _age(backup: Backup, names: Sequence[str], now: float) -> Finding:
     manifest = backup.manifest
     taken = snapshot_of(manifest)
     age = now - clock.from_iso(taken)
-    told = f"{backup.ref.id} of {', '.join(sources_of(manifest))}, as of {taken}: {duration(max(age, 0))} ago"
+    told = f"{backup.ref.id} of {', '.join(names)}, as of {taken}: {duration(max(age, 0))} ago"
     if manifest.next_by and clock.from_iso(manifest.next_by) < now:
         hint = "what makes the backups has stopped, or the store was rolled back"
         return Finding(NEWEST, "warning", f"{told}; the next was due by {manifest.next_by}", hint)
@@ -161,7 +185,7 @@ def _whole(opened: Opened, backup: Backup) -> Iterator[Finding]:
         if finding.severity == "error":
             yield Finding("its parts", "failure", told, status=Damaged.exit_status)
         else:
-            yield Finding("its parts", "warning", told)
+            yield Finding("its parts", finding.severity, told)
     if not report.findings:
         told = f"its signature holds, and its indexes and {count(report.packs, 'pack')} are there"
         yield Finding("its parts", "ok", told)

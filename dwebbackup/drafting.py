@@ -12,7 +12,7 @@ from dwebbackup import age, compression, lineage, records
 from dwebbackup.catalog import Catalog, Newest
 from dwebbackup.documents import encode
 from dwebbackup.errors import BackupFailed
-from dwebbackup.indexing import MOST, drop_unused, merge, put_index, runs_of
+from dwebbackup.indexing import drop_unused, merge, put_index, runs_of, too_many
 from dwebbackup.keys import WriterKey
 from dwebbackup.known import Numbering
 from dwebbackup.manifest import (
@@ -54,6 +54,8 @@ class Chunks:
 
     numbering: Numbering
     indexes: tuple[ObjectRef, ...]
+    wasteful: bool = False
+    """Whether the indexes name too many packs that nothing uses, and are to be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Drafting:
         except LookupError as error:
             raise BackupFailed(f"chunk {error} was never stored; this is a fault of dwebbackup") from error
         runs, refs = drop_unused(runs, self._chunks.indexes)
-        if len(refs) > MOST:
+        if too_many(refs) or self._chunks.wasteful:
             runs, refs = merge(runs, refs, self._catalog.index, self._put_index, INDEX_ROWS)
             self._bytes_stored += sum(ref.size for ref in refs)
         lookup = iter(runs)

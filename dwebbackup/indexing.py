@@ -17,11 +17,22 @@ from dwebbackup.records import Signer
 MOST = 64
 """Indexes of a manifest; above, they are merged."""
 
+FEW = 16
+"""Small indexes of a manifest; above, they are merged: each one is a request of every run that comes after."""
+
+SMALL = 2 * 1024 * 1024
+"""Bytes of sealed indexes, together, below which writing them anew costs next to nothing."""
+
 Starts = Sequence[Sequence[int]]
 """Of each index, the first row of each of its packs; then the number of all rows."""
 
 Places = Mapping[tuple[int, int], tuple[int, int]]
 """(index, pack in it) → (new index, first row there)."""
+
+
+def too_many(refs: Sequence[ObjectRef]) -> bool:
+    """Whether these indexes should be merged."""
+    return len(refs) > (FEW if sum(ref.size for ref in refs) < SMALL else MOST)
 
 
 def put_index(store: Store, signer: Signer, index: Index) -> ObjectRef:

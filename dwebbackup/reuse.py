@@ -10,6 +10,7 @@ from dwebbackup.errors import Damaged, ObjectMissing
 from dwebbackup.known import KnownChunks, Numbering
 from dwebbackup.manifest import NAME_SIZE, ObjectRef, PackEntry
 from dwebbackup.ports import Stored
+from dwebbackup.sparse import Spans, Use, is_wasteful, sparse, together, uses
 
 REUSE_MAX = 90 * 24 * 3600
 """Seconds after which a pack's chunks are written anew, so that nothing rests on one old copy for ever."""
@@ -22,6 +23,8 @@ class Reusable:
     known: KnownChunks
     numbering: Numbering
     refs: tuple[ObjectRef, ...]
+    wasteful: bool = False
+    """Whether these indexes name too many packs of which the last backup used nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,15 @@ class _Loaded:
     count: int
 
 
-def reusable(catalog: Catalog, refs: Iterable[ObjectRef], conditions: Conditions) -> Reusable:
-    """Load what the indexes *refs* name. An index that cannot be read makes its chunks unknown, no more."""
+def reusable(
+    catalog: Catalog, refs: Iterable[ObjectRef], conditions: Conditions, spans: Spans | None = None
+) -> Reusable:
+    """Load what the indexes *refs* name. An index that cannot be read makes its chunks unknown, no more.
+
+    *spans*: what the last backups use. Packs of which that is little do not count, so that they fall out of use.
+    """
     known = KnownChunks()
+    found: list[Use] = []
     numbers: list[int] = []
     usable: list[ObjectRef] = []
     packs: dict[str, list[_Loaded]] = {}
@@ -65,11 +74,16 @@ def reusable(catalog: Catalog, refs: Iterable[ObjectRef], conditions: Conditions
             continue
         for pack in index.packs:
             packs.setdefault(pack.path, []).append(_load(known, pack))
+        if spans and ref in spans:
+            found += uses(index, spans[ref])
         numbers.append(index.rows)
         usable.append(ref)
+    found = together(found)
+    for path in sparse(found):
+        del packs[path]
     if packs:
         _trust(known, packs, catalog.store.list("packs/"), conditions)
-    return Reusable(known, Numbering(numbers), tuple(usable))
+    return Reusable(known, Numbering(numbers), tuple(usable), is_wasteful(found))
 
 
 def _load(known: KnownChunks, pack: PackEntry) -> _Loaded:

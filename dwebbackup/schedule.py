@@ -21,10 +21,10 @@ _CORRECTION = 300
 _LONGEST_INTERVAL = 366 * 86400
 _LEAST_SLACK, _MOST_SLACK = 600, 6 * 3600
 
-_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _WEEKDAYS = "sunday monday tuesday wednesday thursday friday saturday".split()
 
-_EVERY = re.compile("every (?:(?P<count>[0-9]+) ?)?(?P<unit>minutes?|min|m|hours?|h|days?|d|weeks?|w)")
+_EVERY = re.compile("every (?:(?P<count>[0-9]+) ?)?(?P<unit>seconds?|s|minutes?|min|m|hours?|h|days?|d|weeks?|w)")
 _AT = "(?: at (?P<hour>[01]?[0-9]|2[0-3]):(?P<minute>[0-5][0-9]))?"
 _ON_WEEKDAY = rf"(?P<weekday>{'|'.join(f'{day[:3]}(?:{day[3:]})?' for day in _WEEKDAYS)})"
 _ON_DAY = "(?P<day>0?[1-9]|1[0-9]|2[0-8]|last)"

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dwebbackup import records
+from dwebbackup import lineage, records
 from dwebbackup.access import Opened
 from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
 from dwebbackup.documents import encode
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
-from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord
+from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
 from dwebbackup.ports import Progress, Stored
 
 THREADS = 4
@@ -27,7 +27,8 @@ THREADS = 4
 class Finding:
     """Something that is not as it should be."""
 
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "notice"]
+    """*notice*: what its writer said of a backup that is whole."""
     what: str
     message: str
 
@@ -53,7 +54,8 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     missing or damaged is a finding, not an exception.
     """
     findings: list[Finding] = []
-    backups = [backup] if backup else _read_all(opened.catalog, _listed(opened, findings), findings)
+    told: dict[ManifestRef, Summary] = {}
+    backups = [backup] if backup else _read_all(opened.catalog, _listed(opened, told, findings), findings)
     # Only now that manifests were listed: otherwise the packs of a backup that ends in between would seem missing.
     present = {stored.name: stored for stored in opened.catalog.store.list("packs/")}
     indexes = _Indexes(opened.catalog)
@@ -62,6 +64,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     count = 0
     for count, each in enumerate(backups, 1):  # noqa: B007
         findings.extend(Finding("warning", "catalog", doubt) for doubt in each.doubts)
+        findings.extend(_standing(each, told.get(each.ref)))
         entries = _check_backup(opened, each, indexes, present, findings)
         packs.update((entry.sha256, entry) for entry in entries)
         if percent is not None and entries:
@@ -130,8 +133,8 @@ def _keys(
         yield entry.sha256, key
 
 
-def _listed(opened: Opened, findings: list[Finding]) -> Sequence[ManifestRef]:
-    """All manifests; the chain as the head and they tell it."""
+def _listed(opened: Opened, told: dict[ManifestRef, Summary], findings: list[Finding]) -> Sequence[ManifestRef]:
+    """All manifests; the chain as the head and they tell it. What the newest say of others is *told*."""
     catalog = opened.catalog
     findings.extend(_genesis(opened))
     try:
@@ -141,6 +144,7 @@ def _listed(opened: Opened, findings: list[Finding]) -> Sequence[ManifestRef]:
         return catalog.refs()
     findings.extend(Finding("warning", "catalog", doubt) for doubt in newest.doubts)
     findings.extend(_chain(newest))
+    told.update((each.ref, each) for each in newest.history)
     return newest.refs  # the very listing that the head agreed with: another might be shorter
 
 
@@ -180,6 +184,16 @@ def _chain(newest: Newest) -> Iterable[Finding]:
                 yield Finding(
                     "warning", f"manifest {kept.id}", "was there at the newest backup, and is pruned or hidden"
                 )
+
+
+def _standing(backup: Backup, told: Summary | None) -> Iterable[Finding]:
+    """What makes it suspect, and whether what is *told* of it is what it says itself."""
+    what, own = f"backup {backup.ref.id}", lineage.summary(backup.ref, backup.manifest)
+    for tally in own.tallies:
+        for why in tally.suspect:
+            yield Finding("notice", what, f"is suspect as a backup of {tally.source}: {why}")
+    if told and told != own:
+        yield Finding("warning", what, "a later manifest says of it what it does not say itself")
 
 
 def _check_backup(

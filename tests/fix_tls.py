@@ -35,6 +35,12 @@ host all plain all scram-sha-256
 ROLES = ("certified", "secured", "plain")
 
 
+_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """Somebody who signs certificates, valid today."""
@@ -44,7 +50,13 @@ class Authority:
 
     def write(self, path: Path) -> Path:
         """Its own certificate."""
-        return self._write(path, self._sign(self.name, self.key, x509.BasicConstraints(ca=True, path_length=0)))
+        # Since Python 3.13 an authority has to say what its key is for, and which it is.
+        extensions = (
+            x509.BasicConstraints(ca=True, path_length=0),
+            x509.KeyUsage(**dict.fromkeys(_USES, False) | {"key_cert_sign": True}),
+            x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()),
+        )
+        return self._write(path, self._sign(self.name, self.key, *extensions))
 
     def certify(self, folder: Path, name: str, hosts: tuple[x509.GeneralName, ...] = ()) -> Path:
         """A certificate for *name* in `NAME.pem`, and its key in `NAME.key`; gives the certificate's path."""
@@ -56,14 +68,16 @@ class Authority:
         path.chmod(0o600)
         return self._write(folder / f"{name}.pem", self._sign(name, key, here))
 
-    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> x509.Certificate:
+    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         builder = x509.CertificateBuilder(
             _named(self.name), _named(name), key.public_key(), x509.random_serial_number()
         )
         builder = builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=2))
         ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        builder = builder.add_extension(extension, critical=True).add_extension(ours, critical=False)
+        builder = builder.add_extension(ours, critical=False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, not isinstance(extension, x509.SubjectKeyIdentifier))
         return builder.sign(self.key, hashes.SHA256())
 
     def _write(self, path: Path, certificate: x509.Certificate) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwebbackup import age, backup, checkpoint, chunking, drafting, restore, reuse, stores, storing
+from dwebbackup import age, backup, checkpoint, chunking, drafting, indexing, restore, reuse, stores, storing
 from dwebbackup.catalog import Backup
 from dwebbackup.errors import (
     BackupFailed,
@@ -239,9 +239,12 @@ def test_the_chunk_average_is_inherited_until_it_is_far_off(small, store):
     assert averages == [AVERAGE, AVERAGE, AVERAGE, 4 * AVERAGE]
 
 
-def test_many_indexes_are_merged_and_everything_still_restores(small, store):
+@pytest.mark.parametrize(("limit", "are_small"), [("FEW", True), ("MOST", False)])
+def test_many_indexes_are_merged_and_everything_still_restores(small, store, limit, are_small):
     contents: dict[str, bytes] = {}
-    small.setattr(drafting, "MOST", 8)
+    small.setattr(indexing, limit, 8)
+    if not are_small:
+        small.setattr(indexing, "SMALL", 0)
     counts = []
     for number in range(20):
         contents[f"stream {number}"] = noise(3000, number)
@@ -257,7 +260,7 @@ def test_many_indexes_are_merged_and_everything_still_restores(small, store):
 
 
 def test_a_merge_leaves_out_the_packs_that_nothing_uses_any_more(small, store):
-    small.setattr(drafting, "MOST", 3)
+    small.setattr(indexing, "FEW", 3)
     for number in range(3):
         back_up(store, {"kept": noise(2000), f"{number}": noise(60_000, number)})
     sizes = [
@@ -390,7 +393,7 @@ def test_the_intent_is_written_before_anything_is_listed(small, store):
 
 
 def test_spilled_streams_and_merged_indexes_come_before_the_manifest(spilling, store):
-    spilling.setattr(drafting, "MOST", 1)
+    spilling.setattr(indexing, "FEW", 1)
     back_up(store, MANY)
     faulty = Faulty(store)
     done = back_up(faulty, MANY | {"more": noise(60_000)})

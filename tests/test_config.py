@@ -284,7 +284,7 @@ def test_a_store_has_the_options_of_its_kind():
     store = configured(STORE="file:///backups?name=disk").stores[0]
     assert (store.url, store.name, store.called, store.kind) == ("file:///backups", "disk", "disk", "file")
     assert "no option 'nmae'" in refusal(STORE="file:///backups?nmae=disk")
-    assert "no option 'region' (there is: name)" in refusal(STORE="file:///backups?region=eu")
+    assert "no option 'region' (there is: name, deletes)" in refusal(STORE="file:///backups?region=eu")
     assert "region twice" in refusal(STORE="s3://bucket?region=a&region=b")
     assert "a store's name" in refusal(STORE="file:///backups?name=My%20Disk")
     assert "a store is not a URL" in refusal(STORE="/backups")

@@ -160,7 +160,16 @@ def test_a_reader_key_stands_in_a_file_of_its_own():
     assert "did you mean restore_key_file?" in message
     assert "hunter2" not in message
     Path("dwebbackup.yaml").unlink()
-    assert load(None, {"DWEBBACKUP_RESTORE_KEY_FILE": "nowhere"}, with_key=False).restore_key == ""
+    assert load(None, {"DWEBBACKUP_RESTORE_KEY_FILE": "."}, with_key=False).restore_key == ""
+
+
+def test_the_file_of_a_reader_key_may_be_missing_until_it_is_wanted():
+    assert configured(RESTORE_KEY_FILE="reader-key").restore_key == ""
+    assert configured("restore_key_file: reader-key").restore_key == ""
+    secret_file("reader-key", "dwbr1...\n")
+    assert configured(RESTORE_KEY_FILE="reader-key").restore_key == "dwbr1..."
+    assert "cannot read reader-key/x: Not a directory" in refusal(RESTORE_KEY_FILE="reader-key/x")
+    assert "cannot read .: Is a directory" in refusal(RESTORE_KEY_FILE=".")
 
 
 # --- what makes it suspicious, and how it ends ---
@@ -190,7 +199,7 @@ def test_yes_and_no_are_understood_as_people_write_them(text: str):
 def test_every_fault_of_the_sidecar_is_told_and_counts_as_not_given():
     Path("dwebbackup.yaml").write_text("sources: [{url: 'postgresql://h/a', schedule: seldom}]\nnotify: {to: me}\n")
     names = ("SCHEDULE", "TIMEZONE", "JITTER", "KEEP", "LISTEN", "PAGE_TOKEN", "SUSPECT_BELOW", "BACKUP_ON_STOP")
-    variables = {f"DWEBBACKUP_{name}": "hunter" for name in names} | {"DWEBBACKUP_RESTORE_KEY_FILE": "/none"}
+    variables = {f"DWEBBACKUP_{name}": "hunter" for name in names} | {"DWEBBACKUP_RESTORE_KEY_FILE": "/"}
     config, faults = survey(None, variables)
     told = [str(fault) for fault in faults]
     for place in (*variables, "notify in dwebbackup.yaml", "schedule of source a"):

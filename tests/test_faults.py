@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dwebbackup import access, backup, checkpoint, drafting, holdings, prune, restore, verify
+from dwebbackup import access, backup, checkpoint, drafting, holdings, indexing, prune, restore, verify
 from dwebbackup.errors import DwebbackupError, Incomplete, NoSuchBackup
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Quiet, Store
@@ -104,7 +104,7 @@ def after_a_run_that_was_cut_off(patch: pytest.MonkeyPatch) -> Situation:
 
 def with_spilled_streams_and_merged_indexes(patch: pytest.MonkeyPatch) -> Situation:
     patch.setattr(drafting, "SPILL", 10)
-    patch.setattr(drafting, "MOST", 1)
+    patch.setattr(indexing, "FEW", 1)
     situation = Situation()
     situation.back_up(OLD)
     situation.back_up(OLD | {"more": noise(5000, 7)})

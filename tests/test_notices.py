@@ -8,6 +8,7 @@ import queue
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 import tenacity
@@ -171,6 +172,27 @@ def test_a_start_and_what_came_of_it_share_an_id_and_runs_do_not():
     assert after == ""
 
 
+def test_who_stays_when_channels_change_remembers_what_he_was_told():
+    with WebServer() as stays, WebServer() as goes, WebServer() as comes:
+        notifier = Notifier([webhook(goes), webhook(stays)])
+        notifier.tell(FAILURE)
+        notifier.change([webhook(stays), webhook(comes)])
+        for notice in (FAILURE, RECOVERY):
+            notifier.tell(notice)
+        notifier.close(60)
+        events = [[json.loads(each.body)["event"] for each in server.rest()] for server in (goes, stays, comes)]
+    assert events == [["failure"], ["failure", "recovery"], ["failure", "recovery"]]
+
+
+def test_what_failed_still_counts_when_channels_change():
+    with WebServer(Answer(404)) as server:
+        notifier = Notifier([webhook(server)])
+        notifier.tell(FAILURE)
+        notifier.change([])
+        notifier.close(60)
+    assert notifier.failures == 1
+
+
 # ---- servers that do not do what they should ----
 
 
@@ -292,13 +314,14 @@ def test_closing_waits_no_longer_than_it_was_told_and_counts_what_is_left(log_li
     assert "we are about to stop" in log_lines.getvalue()
 
 
-def test_closing_tries_at_once_what_waits_for_another_try(log_lines: io.StringIO):
+def test_what_a_server_asked_to_wait_for_waits_until_closing_tries_at_once(log_lines: io.StringIO):
     with WebServer(Answer(503, {"Retry-After": "300"}), Answer(200)) as server:
         notifier = Notifier([webhook(server)])
         notifier.tell(FAILURE)
         wait_until(lambda: "trying again" in log_lines.getvalue())
+        assert len(server.rest()) == 1
         notifier.close(60)
-        assert len(server.rest()) == 2
+        assert len(server.rest()) == 1
     assert notifier.failures == 0
 
 
@@ -350,6 +373,18 @@ def test_no_secret_is_in_any_message_or_log_line(log_lines: io.StringIO):
     assert "does not answer" in seen
     assert "a notice was not delivered" in seen
     assert [secret for secret in secrets if secret in seen] == []
+
+
+def test_what_is_hidden_is_hidden_however_it_is_written():
+    secret = 'pä"ss/w:rd'
+    redaction.hide(secret)
+    for written in (secret, json.dumps(secret)[1:-1], quote(secret), quote(secret, safe="")):
+        assert redaction.redact(f"it is {written} here") == "it is *** here"
+
+
+def test_somebodys_secret_that_is_a_common_word_blinds_no_mask():
+    redaction.hide("password")
+    assert "hunter2" not in redaction.redact("host=h password=hunter2")
 
 
 def test_an_address_is_seen_by_its_server_alone(log_lines: io.StringIO):

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from dwebbackup import clock, drafting, prune
+from dwebbackup import access, backup, checkpoint, clock, drafting, indexing, prune
 from dwebbackup.checkpoint import GRACE, RENEWED_EVERY
 from dwebbackup.errors import (
     BackupFailed,
@@ -25,6 +25,7 @@ from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Dump, Store, StoreTraits
 from dwebbackup.prune import KEEP_WITHIN, Pruned
 from dwebbackup.stores.local import LocalStore
+from dwebbackup.stores.undeleting import Undeleting
 from faulty import Call, Fault, Faulty, Killed, MemoryStore
 from synthetic import OWNER, ROOT, WRITER, Contents, SyntheticSource, back_up, errors, names, noise, opened, restored
 from synthetic import small_pieces as small
@@ -105,7 +106,7 @@ def test_what_a_backup_that_stays_still_uses_stays(store):
 
 def test_spilled_streams_and_merged_indexes_go_and_stay_with_their_manifests(patch):
     patch.setattr(drafting, "SPILL", 10)
-    patch.setattr(drafting, "MOST", 1)
+    patch.setattr(indexing, "FEW", 1)
     store = MemoryStore()
     for number in range(3):
         back_up(store, contents(number))
@@ -212,6 +213,16 @@ def test_the_newest_good_backup_stays_where_newer_ones_lost_something(store, los
     assert dict(planned.spared)[second] == "it is the newest good one of synthetic"
 
 
+def test_the_newest_good_backup_stays_where_newer_ones_are_suspect(store):
+    first, second, third = refs(store)
+    shrunk = SyntheticSource({"same": b""})
+    done = backup.back_up([shrunk], access.below(store, WRITER.id), WRITER, backup.Options())
+    assert done.suspect
+    planned = prune.plan(opened(store), [first, second, third])
+    assert planned.drop == (first, second)
+    assert dict(planned.spared)[third] == "it is the newest good one of synthetic"
+
+
 def test_both_of_two_tips_stay(store):
     def overtake(call: Call) -> None:
         if call.verb == "put" and "/manifests/" in call.name:
@@ -271,6 +282,29 @@ def test_a_store_that_cannot_forget_is_told_so(store):
     store.traits = StoreTraits(deletes=False)
     with pytest.raises(WrongConfiguration, match="nothing can be pruned"):
         prune.plan(opened(store), refs(store))
+
+
+def test_a_writer_that_must_not_delete_holds_up_no_prune_for_longer_than_it_runs(store, patch):
+    patch.setattr(checkpoint, "RENEWED_EVERY", -1)
+    for number in range(3, 6):
+        assert back_up(Undeleting(store), contents(number)).doubts == ()
+        store.now += DAY
+    left = names(store, "checkpoints/")
+    assert len(left) > 3
+    assert {store.objects[ROOT + name] for name in left} == {b""}
+    done = drop(store, *refs(store)[:4])
+    assert done.waits == ""
+    assert done.objects > 0
+    assert names(store, "checkpoints/") == set()
+    assert errors(store) == []
+
+
+def test_a_run_that_must_not_delete_and_was_cut_off_holds_up_a_prune_and_is_continued(store):
+    cut_off = SyntheticSource({"lost": noise(50_000, 77)}, loses_snapshot=True)
+    with pytest.raises(DatabaseRefused):
+        back_up(Undeleting(store), cut_off)
+    assert "under way" in drop(store).waits
+    assert back_up(Undeleting(store), {"lost": noise(50_000, 77)}).bytes_stored < 10_000
 
 
 def test_an_empty_store_is_not_pruned():

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import copy
+import http.server
 import json
+import os
 import re
 import subprocess
+import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from dwebbackup.config import survey
+from dwebbackup.errors import WrongConfiguration
+from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey, parse_key
+from dwebbackup.schedule import parse as parse_schedule
+from fix_postgres import Database
 from sdl_rules import faults
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +177,122 @@ def test_everybody_has_the_same_password_and_the_volume_holds_the_data():
     assert Path(mount) in Path(db["PGDATA"]).parents
 
 
+def filled_in() -> dict[str, str]:
+    """The sidecar's variables, as somebody has them who followed the page."""
+    owner = OwnerKey.generate()
+    own = {"KEY": owner.writer(1).line, "RESTORE_KEY": owner.reader(1).line, "PAGE_TOKEN": "sixteen or more characters"}
+    return variables("backup") | {f"DWEBBACKUP_{name}": value for name, value in own.items()}
+
+
+def test_what_is_configured_is_what_was_meant():
+    config, faults = survey(environment=filled_in())
+    assert faults == ()
+    assert config.warnings == ()
+    assert [source.url for source in config.sources] == ["postgresql://postgres:CHANGE-ME@db:5432/app"]
+    (store,) = config.stores
+    assert (store.called, store.url) == (
+        "filebase",
+        "s3://YOUR-BUCKET/app?endpoint=https://s3.filebase.com&region=us-east-1",
+    )
+    assert store.secrets
+    assert isinstance(parse_key(config.key), WriterKey)
+    assert isinstance(parse_key(config.restore_key), ReaderKey)
+    assert config.schedule == parse_schedule("every 6 hours")
+    assert config.keep
+    assert config.listen == "0.0.0.0:8080"
+    assert len(config.notify) == 1
+
+
+def test_what_a_neighbour_is_called_is_no_configuration():
+    links = {"DB_PORT": "tcp://10.0.0.1:5432", "BACKUP_PORT": "tcp://10.0.0.2:80", "BACKUP_SERVICE_HOST": "10.0.0.2"}
+    assert survey(environment=filled_in() | links) == survey(environment=filled_in())
+
+
+@pytest.mark.parametrize("name", ["KEY", "RESTORE_KEY", "PAGE_TOKEN"])
+def test_a_secret_that_was_forgotten_is_noticed(name: str):
+    """The placeholders are in everybody's hands."""
+    placeholder = variables("backup")[f"DWEBBACKUP_{name}"]
+    config, faults = survey(environment=filled_in() | {f"DWEBBACKUP_{name}": placeholder})
+    if not faults:
+        with pytest.raises(WrongConfiguration):
+            parse_key(config.key if name == "KEY" else config.restore_key)
+
+
+def test_every_variable_is_explained():
+    page = (ROOT / "docs" / "akash.md").read_text()
+    for service in GOOD["services"]:
+        for name in variables(service):
+            assert f"`{name}`" in page, name
+
+
 def test_the_image_is_of_this_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert GOOD["services"]["backup"]["image"].endswith(f"/dwebbackup:{version}")
+
+
+# --- the app waits ---
+
+
+class Sidecar(http.server.ThreadingHTTPServer):
+    """Its page, which says *status* to whoever asks."""
+
+    def __init__(self) -> None:
+        self.status = HTTPStatus.SERVICE_UNAVAILABLE
+        self.asked = threading.Semaphore(0)
+        super().__init__(("127.0.0.1", 0), _Page)
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    server: Sidecar
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status if self.path == "/healthz" else HTTPStatus.NOT_FOUND)
+        self.end_headers()
+        self.server.asked.release()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def sidecar() -> Iterator[Sidecar]:
+    with Sidecar() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def app(database: Database, sidecar: Sidecar) -> Iterator[subprocess.Popen[bytes]]:
+    """What the example lets the app's container run: it ends when the app would begin."""
+    sh, option, script = GOOD["services"]["app"]["command"]
+    script = script.replace("http://backup/", f"http://127.0.0.1:{sidecar.server_port}/")
+    script = script.replace("sleep 2", "sleep 0.1").replace("YOUR_TABLE", "pin").replace("YOUR-COMMAND", "true")
+    settings = os.environ | {
+        "DATABASE_URL": database.tcp_uri,
+        "PATH": f"{database.server.binaries.psql.parent}:{os.environ['PATH']}",
+    }
+    with subprocess.Popen([sh, option, script], env=settings, stderr=subprocess.DEVNULL) as process:
+        yield process
+        process.kill()
+
+
+def _has_to_wait(app: subprocess.Popen[bytes], sidecar: Sidecar) -> None:
+    for _ in range(3):
+        assert sidecar.asked.acquire(timeout=60)
+    assert app.poll() is None
+
+
+def test_the_app_waits_for_the_restored_tables_even_if_backups_are_late(
+    app: subprocess.Popen[bytes], sidecar: Sidecar, database: Database
+):
+    _has_to_wait(app, sidecar)
+    database.psql("CREATE TABLE pin ()")
+    assert app.wait(60) == 0
+
+
+def test_the_app_of_a_new_project_waits_for_the_sidecar(app: subprocess.Popen[bytes], sidecar: Sidecar):
+    _has_to_wait(app, sidecar)
+    sidecar.status = HTTPStatus.OK
+    assert app.wait(60) == 0

@@ -14,7 +14,8 @@ from dwebbackup.cli.choosing import Wanted, find, overdue
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.documents import encode
-from dwebbackup.manifest import Manifest, SourceRecord
+from dwebbackup.lineage import tallies
+from dwebbackup.manifest import Manifest, SourceRecord, Tally
 from dwebbackup.report.wording import count, size, table
 
 
@@ -50,16 +51,20 @@ def _lines(backup: Backup, manifest: Manifest) -> Iterator[str]:
     for index in manifest.indexes:
         yield f"index      {index.sha256}, {size(index.size)}"
         yield from (f"           {link}" for link in index.links)
-    for source in manifest.sources:
+    for source, tally in zip(manifest.sources, tallies(manifest), strict=True):
         yield ""
-        yield from _source(source)
+        yield from _source(source, tally)
 
 
-def _source(source: SourceRecord) -> Iterator[str]:
+def _source(source: SourceRecord, tally: Tally) -> Iterator[str]:
     facts = source.facts
     yield f"source     {facts.name}"
     yield f"database   {facts.database}, {facts.kind} {facts.server_version}, {facts.encoding}"
     yield f"identity   {facts.identity}"
+    if tally.follows:
+        yield f"follows    {tally.follows}, whose history goes on here"
+    for why in tally.suspect:
+        yield f"suspect    {why}"
     yield f"snapshot   {facts.snapshot}, open for {facts.snapshot_seconds:.1f} s"
     yield f"client     {facts.client_version}"
     for key, value in facts.details:

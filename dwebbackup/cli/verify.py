@@ -36,7 +36,8 @@ class WithOptionalPercent(click.Command):
 def command(session: Session, backup: str | None, data: float | None) -> int | None:
     """Check that the backups are whole.
 
-    Signatures, the chain of manifests, and the presence of every pack; with --data, the packs' contents too.
+    Signatures, the chain of manifests, and the presence of every pack; with --data, the packs' contents too. What is
+    suspect is named, and no error: it is whole, though perhaps not of the database that was meant.
     BACKUP as with `dwebbackup restore`; without it, all backups are checked.
     """
     config = session.config()
@@ -57,7 +58,11 @@ def command(session: Session, backup: str | None, data: float | None) -> int | N
     session.report({"ok": report.ok, "findings": findings, **figures}, _text(report), good=not findings)
     if not report.ok:
         return Damaged.exit_status
-    return Incomplete.exit_status if findings else None
+    return Incomplete.exit_status if _is_odd(report) else None
+
+
+def _is_odd(report: Report) -> bool:
+    return any(finding.severity == "warning" for finding in report.findings)
 
 
 def together(reports: Sequence[Report]) -> Report:
@@ -74,5 +79,5 @@ def _text(report: Report) -> str:
     lines = [f"{finding.severity}: {finding.what}: {finding.message}" for finding in report.findings]
     read = f", {size(report.bytes_read)} read and decrypted" if report.bytes_read else ""
     figures = f"{count(report.backups, 'backup')}, {count(report.packs, 'pack')}{read}"
-    verdict = "ok" if report.ok and not lines else "suspect" if report.ok else "NOT WHOLE"
+    verdict = "NOT WHOLE" if not report.ok else "whole, and odd" if _is_odd(report) else "ok"
     return "\n".join([*lines, f"{verdict}: {figures}"])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
-from dwebbackup.config.names import NAMES, PREFIX, STORE_SECRETS
+from dwebbackup.config.names import HANDED_IN, NAMES, PREFIX, STORE_SECRETS
 from dwebbackup.config.service_links import is_service_link
 from dwebbackup.errors import WrongConfiguration
 
@@ -41,7 +41,9 @@ class Layer:
             raise WrongConfiguration(
                 f"{self.call(name)} and {self.call(f'{name}_FILE')} are both given", "keep one of them"
             )
-        return _read_secret(file, self.call(f"{name}_FILE"), self._warnings) if file else value
+        if not file or (name in HANDED_IN and _is_missing(file)):
+            return value
+        return _read_secret(file, self.call(f"{name}_FILE"), self._warnings)
 
 
 class Variables(Layer):
@@ -144,6 +146,17 @@ def of(what: str) -> Iterator[None]:
         yield
     except WrongConfiguration as error:
         raise WrongConfiguration(f"{what} {error}", error.hint) from None
+
+
+def _is_missing(path: str) -> bool:
+    """False also where nobody can tell; whoever reads it then says why."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _read_secret(path: str, what: str, warnings: list[str]) -> str:

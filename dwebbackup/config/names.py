@@ -7,6 +7,9 @@ PREFIX = "DWEBBACKUP_"
 SECRETS = ("SOURCE", "KEY", "TARGET", "RESTORE_KEY", "PAGE_TOKEN", "NOTIFY")
 """What is a secret, or may hold one: it can stand in a file, too."""
 
+HANDED_IN = ("RESTORE_KEY",)
+"""Secrets whose file may be missing: it is put there when it is wanted, and taken away afterwards."""
+
 MEANINGS = {
     "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE; several: separated by spaces",
     "STORE": "where backups are kept: file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=https://HOST",
@@ -21,7 +24,8 @@ MEANINGS = {
     "SCHEDULE": "when the sidecar backs up: every 6 hours (the default), daily at 03:00, or a cron line: 0 3 * * 0",
     "TIMEZONE": "where the schedule's times are: Europe/Berlin; unless set, UTC",
     "JITTER": "by how much at most the sidecar begins later than scheduled, so that not all do at once: 90s, 10m",
-    "RESTORE_KEY": "a reader key, with which the sidecar fills an empty database from the newest backup",
+    "RESTORE_KEY": "a reader key, with which the sidecar fills an empty database from the newest backup; "
+    "the file may be missing until it is wanted",
     "LISTEN": "where the sidecar's page listens: 0.0.0.0:8080 (the default), 8080, 127.0.0.1:8080; off: nowhere",
     "PAGE_TOKEN": "what opens the sidecar's page, of at least 16 characters; without it, only /healthz answers",
     "NOTIFY": "whom the sidecar tells what happens, as URLs separated by spaces",

@@ -66,9 +66,10 @@ class _Bar:
 def chart(history: Sequence[Made], now: float, good_until: float | None) -> Chart:
     """Of one history, oldest first, at least one backup. *good_until*: from then on a good backup is overdue."""
     first = history[0].finished
-    last = max(now, history[-1].finished + _usual(history, now))
+    newest_until = history[-1].finished + _usual(history, now)
+    last = max(now, newest_until)
     gaps = list(_gaps(history, now, good_until))
-    bars = list(_bars(history, last, gaps))
+    bars = list(_bars(history, last, newest_until, gaps))
     most_read, most_stored = max(bar.read for bar in bars), max(bar.stored for bar in bars)
     scale = _Scale(first, max(last - first, 1), most_read, most_stored)
     inside = Markup().join([*(scale.gap(*gap) for gap in gaps), *(scale.bar(bar) for bar in bars)])
@@ -103,8 +104,10 @@ def _gaps(history: Sequence[Made], now: float, good_until: float | None) -> Iter
         yield good_until, now
 
 
-def _bars(history: Sequence[Made], last: float, gaps: Sequence[tuple[float, float]]) -> Iterator[_Bar]:
-    """Each reaches to the next one, or to a gap."""
+def _bars(
+    history: Sequence[Made], last: float, newest_until: float, gaps: Sequence[tuple[float, float]]
+) -> Iterator[_Bar]:
+    """Each reaches to the next one, or to a gap; the newest is as wide as is usual."""
     slot = max((last - history[0].finished) / BARS, 1e-9)
     groups: list[list[Made]] = []
     for made in history:
@@ -112,7 +115,7 @@ def _bars(history: Sequence[Made], last: float, gaps: Sequence[tuple[float, floa
             groups[-1].append(made)
         else:
             groups.append([made])
-    ends = [*(group[0].finished for group in groups[1:]), last]
+    ends = [*(group[0].finished for group in groups[1:]), newest_until]
     for group, end in zip(groups, ends, strict=True):
         cut = [begin for begin, _ in gaps if group[-1].finished <= begin < end]
         yield _Bar(group, min([end, *cut]))

@@ -16,7 +16,7 @@ from dwebbackup.daemon.parts import Kept, Parts
 from dwebbackup.daemon.past import Origin, Past, holdings, past
 from dwebbackup.daemon.status import Kind, Outcome, Problem, Run, What
 from dwebbackup.errors import DwebbackupError, Interrupted
-from dwebbackup.exclusive import exclusive
+from dwebbackup.exclusive import exclusive, last_run
 from dwebbackup.manifest import Restoration
 from dwebbackup.records import signer_of
 from dwebbackup.report import log
@@ -67,6 +67,9 @@ class Keeper:
         self._settled = False
         self._identity = ""
         self._past = Past()
+        self._began: float | None = None
+        """When the last backup did that we made."""
+        self._seen = last_run(parts.writer.id)
         self._looking = _Trying(FIRST_WAIT, LONGEST_WAIT)
         self._running = _Trying(FIRST_RETRY, 24 * 3600)
 
@@ -75,12 +78,17 @@ class Keeper:
         if not self._settled:
             if self._looking.is_due():
                 self._settle()
-        elif self.due_at() <= clock.now() and self._running.is_due():
+            return
+        if (last := last_run(self._parts.writer.id)) != self._seen:  # somebody made a backup by hand beside us
+            self._seen = last
+            self.refresh()
+        if self.due_at() <= clock.now() and self._running.is_due():
             self.back_up()
 
     def due_at(self) -> float:
-        """When the next backup is."""
-        return next_run(self._kept.schedule, self._past.began, clock.now(), self.name)
+        """When the next backup is, after the last one in the catalog or, if that cannot be read, that we know of."""
+        known = [began for began in (self._past.began, self._began) if began is not None]
+        return next_run(self._kept.schedule, max(known, default=None), clock.now(), self.name)
 
     @property
     def is_settled(self) -> bool:
@@ -104,7 +112,8 @@ class Keeper:
             self._fail("restore", error, phase="waiting")
 
     def _act(self, decision: Decision, origin: Origin | None) -> None:
-        log.logger(__name__).info(decision.sentence, source=self.name, decision=decision.action)
+        advice = {"hint": decision.hint} if decision.hint else {}
+        log.logger(__name__).info(decision.sentence, source=self.name, decision=decision.action, **advice)
         if decision.action == "wait":
             self._looking.failed()
             found = Problem("restore", decision.sentence, decision.hint, clock.now())
@@ -171,7 +180,10 @@ class Keeper:
             self._fail("backup", error)
         else:
             self._running.went_well()
+            self._began = began
+            self._identity = done.backup.manifest.tallies[0].identity
             self._tell_of(done, began, clock_)
+            self._seen = last_run(self._parts.writer.id)
             self.refresh()
         finally:
             self._journal.note(self.name, phase="idle", moving=None, next_run=self.due_at())

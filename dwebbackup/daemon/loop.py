@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
+from urllib.parse import unquote, urlsplit
 
 import schedule
 
-from dwebbackup import assemble, clock, config
+from dwebbackup import clock, config
 from dwebbackup.config import Config, Given
+from dwebbackup.config.layers import Noting
 from dwebbackup.daemon.chores import Chores
 from dwebbackup.daemon.journal import Journal, problem
 from dwebbackup.daemon.keeper import Keeper
@@ -24,7 +26,8 @@ from dwebbackup.daemon.watch import Watch
 from dwebbackup.errors import DwebbackupError, WrongConfiguration
 from dwebbackup.keys import ReaderKey
 from dwebbackup.report import log
-from dwebbackup.report.notices import Notice, Notifier
+from dwebbackup.report.notices import Channel, Notice, Notifier, parse_channel
+from dwebbackup.report.redaction import hide
 from dwebbackup.schedule import describe
 
 LOOK_EVERY = 1
@@ -120,6 +123,8 @@ class Sidecar:
         asked, self._reload = self._reload, False
         self._read_at = clock.monotonic()
         found, faults = config.survey(self._given)
+        _hide(found)
+        faults = (*faults, *self._tell_whom(found))
         self._open_page(found)
         if found == self._config and self._parts and not asked and not faults:
             return
@@ -132,7 +137,6 @@ class Sidecar:
             self._trouble([error])
 
     def _take(self, found: Config, parts: Parts) -> None:
-        self._renew_notifier(found)
         self._config, self._parts = found, parts
         journal = self._journal
         journal.configured(parts.writer.number, parts.writer.id, parts.warnings)
@@ -162,10 +166,15 @@ class Sidecar:
             if not isinstance(error, DwebbackupError):
                 log.logger(__name__).error("this is a fault of dwebbackup", exc_info=error)
 
-    def _renew_notifier(self, found: Config) -> None:
-        if self._config is None or found.notify != self._config.notify:
-            before, self._notifier = self._notifier, assemble.notifier(found)
-            before.close(0)
+    def _tell_whom(self, found: Config) -> list[WrongConfiguration]:
+        """From now on these, as soon as they can be told, even if nothing else is right; who cannot be is returned."""
+        channels: list[Channel] = []
+        faults: list[WrongConfiguration] = []
+        for url in found.notify:
+            with Noting(faults):
+                channels.append(parse_channel(url))
+        self._notifier.change(channels)
+        return faults
 
     def _open_page(self, found: Config) -> None:
         """As soon as it is known where, even if nothing else is right."""
@@ -215,6 +224,21 @@ class Sidecar:
 
     def _say(self, notice: Notice) -> None:
         self._notifier.tell(replace(notice, log_tail=log.tail()) if notice.event == "failure" else notice)
+
+
+def _hide(found: Config) -> None:
+    """From now on, in whatever is logged, shown or sent."""
+    secrets = [found.page_token, found.key, found.restore_key, *found.notify]
+    for url in (*(source.url for source in found.sources), found.target):
+        parts = urlsplit(url)
+        password = unquote(parts.password or "")
+        if password not in f"{parts.scheme} {parts.username} {parts.path}":  # it would take these out, too
+            secrets.append(password)
+    for store in found.stores:
+        if store.secrets:
+            secrets += [store.secrets.secret_access_key, store.secrets.session_token]
+    for secret in filter(None, secrets):
+        hide(secret)
 
 
 def run(given: Given, stop: threading.Event) -> None:

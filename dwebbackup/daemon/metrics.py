@@ -97,12 +97,12 @@ def _sources(status: Status) -> Iterator[Metric]:
     yield gauge("newest_suspect", "1 while the newest backup does not count as good.", is_newest_suspect)
     yield gauge(
         "progress_done_bytes",
-        "Of the work under way.",
+        "How much of the work under way is done.",
         lambda source: source.moving.done if source.moving else None,
     )
     yield gauge(
         "progress_expected_bytes",
-        "All of the work under way; an estimate.",
+        "How much the work under way is in all; an estimate.",
         lambda source: source.moving.total if source.moving else None,
     )
 
@@ -119,12 +119,14 @@ def _newest_good(status: Status) -> Iterator[Metric]:
         return _gauge(f"last_success_{name}", words, ("source",), [((of,), value(made)) for of, made in good])
 
     yield gauge("timestamp_seconds", "When the newest good backup was finished.", lambda made: made.finished)
-    yield gauge("age_seconds", "How long ago that was.", lambda made: status.now - made.finished)
+    yield gauge(
+        "age_seconds", "How long ago the newest good backup was finished.", lambda made: status.now - made.finished
+    )
     yield gauge("duration_seconds", "How long the newest good backup took.", lambda made: made.seconds)
-    yield gauge("read_bytes", "What it read from the database.", lambda made: made.bytes_read)
-    yield gauge("stored_bytes", "What it had to store.", lambda made: made.bytes_stored)
-    yield gauge("dedup_ratio", "The share of the bytes read that it did not have to store.", _saved)
-    yield gauge("rows", "How many rows it holds.", lambda made: made.rows)
+    yield gauge("read_bytes", "What the newest good backup read from the database.", lambda made: made.bytes_read)
+    yield gauge("stored_bytes", "What the newest good backup had to store.", lambda made: made.bytes_stored)
+    yield gauge("dedup_ratio", "The share of the bytes read that did not have to be stored.", _saved)
+    yield gauge("rows", "How many rows the newest good backup holds.", lambda made: made.rows)
 
 
 def _saved(made: Made) -> float | None:
@@ -138,7 +140,7 @@ def _stores(stores: tuple[StoreStatus, ...]) -> Iterator[Metric]:
     yield gauge("healthy", "0 while something is wrong with the store.", lambda store: store.problem is None)
     yield gauge("answered_timestamp_seconds", "When the store last answered.", lambda store: store.answered)
     yield gauge("packs", "This writer's packs in the store.", lambda store: store.packs)
-    yield gauge("size_bytes", "What these take.", lambda store: store.bytes)
+    yield gauge("size_bytes", "What this writer's packs take in the store.", lambda store: store.bytes)
 
 
 def _drills(runs: tuple[Run, ...]) -> Iterator[Metric]:

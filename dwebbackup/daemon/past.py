@@ -11,7 +11,7 @@ from dwebbackup.catalog import GENESIS, Backup
 from dwebbackup.daemon.decision import Holdings
 from dwebbackup.daemon.status import Made
 from dwebbackup.errors import Damaged, NoSuchBackup, ObjectMissing
-from dwebbackup.manifest import Genesis, ManifestRef, Summary
+from dwebbackup.manifest import Genesis, Summary, Tally
 
 MOST = 1000
 """Backups that the page shows."""
@@ -80,40 +80,61 @@ class Past:
     began: float | None = None
     """When the last one of the database at hand did, good or not."""
     good: Made | None = None
-    """The newest good one of that database."""
+    """The newest good one of that database, or of those whose history goes on in it; else of any."""
     good_began: float | None = None
 
 
 def past(history: Sequence[Summary], source: str, identity: str) -> Past:
     """*identity*: of the database at hand; others under the same name have histories of their own."""
-    of_source = list(_of(history, source))
-    own = [(summary, made) for summary, made in of_source if made.identity == identity]
-    good = [(summary, made) for summary, made in own if not made.suspect]
+    every = list(_of(history, source))
+    own = [each for each in every if each.made.identity == identity]
+    good = [each for each in every if not each.made.suspect]
+    line = _line(every, identity)
+    chosen = [each for each in good if each.made.identity in line] or good
     return Past(
-        tuple(made for _, made in of_source)[-MOST:],
-        clock.from_iso(own[-1][0].started) if own else None,
-        good[-1][1] if good else None,
-        clock.from_iso(good[-1][0].started) if good else None,
+        tuple(each.made for each in every)[-MOST:],
+        own[-1].began if own else None,
+        chosen[-1].made if chosen else None,
+        chosen[-1].began if chosen else None,
     )
 
 
-def _of(history: Sequence[Summary], source: str) -> Iterator[tuple[Summary, Made]]:
+@dataclass(frozen=True, slots=True)
+class _Each:
+    made: Made
+    began: float
+    follows: str
+
+
+def _line(every: Sequence[_Each], identity: str) -> set[str]:
+    """The database of that *identity*, and those whose history goes on in it."""
+    follows = {each.made.identity: each.follows for each in every}
+    line: set[str] = set()
+    while identity and identity not in line:
+        line.add(identity)
+        identity = follows.get(identity, "")
+    return line
+
+
+def _of(history: Sequence[Summary], source: str) -> Iterator[_Each]:
     for summary in history:
         for tally in summary.tallies:
             if tally.source == source:
-                finished = clock.from_iso(summary.finished)
-                yield (
-                    summary,
-                    Made(
-                        ManifestRef(summary.sequence, summary.sha256).id,
-                        summary.sequence,
-                        source,
-                        tally.identity,
-                        finished,
-                        max(0.0, finished - clock.from_iso(summary.started)),
-                        tally.bytes,
-                        summary.stored,
-                        tally.rows,
-                        tally.suspect,
-                    ),
-                )
+                yield _each(summary, tally)
+
+
+def _each(summary: Summary, tally: Tally) -> _Each:
+    began, finished = clock.from_iso(summary.started), clock.from_iso(summary.finished)
+    made = Made(
+        summary.ref.id,
+        summary.sequence,
+        tally.source,
+        tally.identity,
+        finished,
+        max(0.0, finished - began),
+        tally.bytes,
+        summary.stored,
+        tally.rows,
+        tally.suspect,
+    )
+    return _Each(made, began, tally.follows)

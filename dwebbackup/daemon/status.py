@@ -18,6 +18,10 @@ What = Literal["backup", "restore", "prune", "drill"]
 Outcome = Literal["ok", "suspect", "incomplete", "failed", "interrupted"]
 
 
+CORRECTION = 300
+"""Seconds by which clocks may differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is wrong now."""
@@ -104,8 +108,10 @@ class SourceStatus:
     moving: Moving | None = None
 
     def is_fresh(self, now: float) -> bool:
-        """Whether the newest good backup is younger than its schedule allows."""
-        return self.good is not None and self.good_until is not None and now <= self.good_until
+        """Whether the newest good backup is younger than its schedule allows; one from the future tells nothing."""
+        if self.good is None or self.good_until is None:
+            return False
+        return self.good.finished <= now + CORRECTION and now <= self.good_until
 
 
 @dataclass(frozen=True, slots=True)

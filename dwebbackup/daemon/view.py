@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dwebbackup import clock
 from dwebbackup.daemon.chart import Chart, chart
@@ -109,7 +110,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"about": about, "count": count, "duration": duration, "size": size, "short": _short}
+    made.filters |= {
+        "about": about,
+        "count": count,
+        "duration": duration,
+        "prose": _prose,
+        "size": size,
+        "short": _short,
+    }
     made.globals |= {"left": _left, "saved": _saved, "share": _share, "utc": utc}
     return made
 
@@ -117,6 +125,12 @@ def _environment() -> Environment:
 def _without_secrets(value: object) -> object:
     """Everything that a template prints passes here."""
     return redact(value) if type(value) is str else value
+
+
+def _prose(text: str) -> Markup:
+    """What stands between backticks is to be typed, and looks like it."""
+    typed = re.sub("`([^`]+)`", r'<code class="mono">\1</code>', str(escape(redact(text))))
+    return Markup(typed)  # noqa: S704  # escaped in the line above
 
 
 def _moment(now: float, then: float | None) -> Markup:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from dwebbackup.errors import DwebbackupError
 
@@ -19,6 +20,30 @@ PIPE_SIZE = 1024 * 1024
 """Bytes a pipe holds where the system lets us say: 10% faster than the usual 64 KiB (measured)."""
 
 OUTPUT_BLOCK = "256K"
+
+
+_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+_starting = threading.Lock()
+"""A set that grows cannot be looked through."""
+
+
+class _Owned(subprocess.Popen[bytes]):
+    """Known from before it is started."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        with _starting:
+            _started.add(self)
+        super().__init__(*arguments, **options)
+
+
+def owned() -> frozenset[int] | None:
+    """The processes of every `Child` that nobody has waited for to its end; None while one is being started."""
+    with _starting:
+        started = list(_started)
+    waiting = [process for process in started if getattr(process, "returncode", None) is None]
+    if any(getattr(process, "pid", None) is None for process in waiting):
+        return None
+    return frozenset(process.pid for process in waiting)
 
 
 class Child:
@@ -37,7 +62,7 @@ class Child:
         self.program = os.path.basename(command[0])
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         try:
-            self.process = subprocess.Popen(
+            self.process = _Owned(
                 command,
                 stdin=stdin,
                 stdout=stdout,

@@ -1,4 +1,4 @@
-"""A wrapper round any store of which the key at hand must not delete anything: whoever steals the key cannot, either."""
+"""A wrapper round any store in which nothing may be deleted with the key at hand, nor by whoever steals that key."""
 
 from __future__ import annotations
 

@@ -97,13 +97,16 @@ class Sidecar:
         headers = {"Authorization": f"Bearer {TOKEN.replace(' ', '-')}"} if token else {}
         return requests.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=PATIENCE)
 
-    def wait_until_healthy(self, healthy: bool = True) -> None:
+    def wait_until_healthy(self) -> None:
+        self.wait_until(lambda: self.get("/healthz").status_code == 200)
+
+    def wait_until(self, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
-        while (self.get("/healthz").status_code == 200) != healthy:
-            if time.monotonic() > deadline:
-                raise AssertionError("".join(self.raw[-40:]))
+        while not happened():
+            if time.monotonic() > deadline or self._over:
+                raise AssertionError("it never happened\n" + "".join(self.raw[-40:]))
             with self._changed:
-                self._changed.wait(0.2)
+                self._changed.wait(0.1)
 
     # --- its end ---
 

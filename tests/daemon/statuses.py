@@ -89,7 +89,7 @@ OVERDUE = status(
         problem=Problem(
             "database",
             "the role backup may not read the table billing.invoices",
-            "GRANT SELECT ON billing.invoices TO backup;",
+            "`GRANT SELECT ON billing.invoices TO backup;`",
             NOW - 19 * HOUR,
         ),
     ),
@@ -111,7 +111,9 @@ OVERDUE = status(
     ),
     runs=_runs(),
     failures=(("database", 3), ("store", 41)),
-    warnings=("owner words stand in this process's environment: a writer key is enough here",),
+    warnings=(
+        "the 24 words are on this machine; make a writer key (`dwebbackup key writer`), and put that here instead",
+    ),
 )
 
 RESTORING = status(
@@ -132,7 +134,7 @@ ALARM = status(
         problem=Problem(
             "restore",
             "the database app is empty, and there is no key to restore it with",
-            "set DWEBBACKUP_RESTORE_KEY to the reader key, and take it away again afterwards",
+            "set `DWEBBACKUP_RESTORE_KEY` to the reader key, and take it away again afterwards",
             NOW - 600,
         ),
     ),
@@ -145,7 +147,12 @@ SUSPECT = status(
     source(
         (*history(120, until=NOW - 8 * HOUR), made(121, NOW - 2 * HOUR, SHRANK)),
         phase="idle",
-        problem=Problem("suspect", "the newest backup has only 31% of the rows", "dwebbackup show 121", NOW - 2 * HOUR),
+        problem=Problem(
+            "suspect",
+            "the newest backup has only 31% of the rows",
+            "`dwebbackup show 121` tells what it holds",
+            NOW - 2 * HOUR,
+        ),
         good_until=NOW + 5 * HOUR,
     ),
     runs=(Run("backup", "app", NOW - 2 * HOUR, 21, "suspect", SHRANK[0]),),
@@ -158,7 +165,7 @@ WAITING = status(source((), phase="waiting", next_run=None))
 
 NOT_CONFIGURED = status(
     stores=(),
-    problems=(Problem("configuration", "DWEBBACKUP_KEY is not set", "dwebbackup key writer prints it", NOW - 30),),
+    problems=(Problem("configuration", "DWEBBACKUP_KEY is not set", "`dwebbackup key writer` prints it", NOW - 30),),
     writer=None,
     writer_id="",
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -16,34 +19,60 @@ DESKTOP, PHONE = 1100, 375
 
 LOOKS = ((DESKTOP, "light"), (PHONE, "dark"))
 
-AUDITED = ("well", "overdue", "alarm", "restoring", "suspect", "two histories")
+AUDITED = ("well", "overdue", "restoring", "suspect")
 
-Looks = dict[tuple[str, int], Seen]
-"""By the status's name and the width."""
-
-
-@pytest.fixture(scope="module")
-def addresses() -> Iterator[dict[str, str]]:
-    with served(EVERY) as at:
-        yield at
+Looks = dict[str, Seen]
+"""By the status's name and the width, and what else was visited."""
 
 
 @pytest.fixture(scope="module")
-def looks(addresses) -> Looks:
-    """Every status, wide and light, narrow and dark; all in one browser."""
-    asked = [(name, width, scheme) for name in EVERY for width, scheme in LOOKS]
-    seen = browse([
-        Visit(f"{addresses[name]}?still", width, scheme=scheme, audited=name in AUDITED) for name, width, scheme in asked
-    ])  # fmt: skip
-    return {(name, width): look for (name, width, _), look in zip(asked, seen, strict=True)}
+def looks(tmp_path_factory, testrun_uid) -> Looks:
+    """Everything that these tests look at, visited by one browser: once, however many processes run the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if folder.name.startswith("popen-") else folder
+    kept = shared / f"looks-{testrun_uid}.json"
+    with open(f"{kept}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_text(json.dumps({name: vars(look) for name, look in visited().items()}))
+    return {name: Seen(**look) for name, look in json.loads(kept.read_text()).items()}
+
+
+def visited() -> Looks:
+    with served(EVERY) as at, another_site(f"{at['well']}?token={quote(TOKEN)}") as elsewhere:
+        visits = {
+            f"{name} {width}": Visit(f"{at[name]}?still", width, scheme=scheme, audited=name in AUDITED)
+            for name in EVERY
+            for width, scheme in LOOKS
+        }
+        visits["token"] = Visit(f"{at['well']}?token={quote(TOKEN)}", token="")
+        visits["door"] = Visit(at["well"], PHONE, token="", audited=True)
+        visits["link"] = Visit(elsewhere, token="", click="a")
+        return dict(zip(visits, browse(list(visits.values())), strict=True))
+
+
+@contextmanager
+def another_site(link: str) -> Iterator[str]:
+    """A page with that link, on what a browser takes for another site than ours."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [f'<link rel="icon" href="data:,"><a href="{link}">backups</a>'.encode()]
+
+    server = Server(application, "127.0.0.1:0")
+    server.start()
+    try:
+        yield f"http://localhost:{server.port}/"
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_a_page_renders_without_a_complaint_and_without_another_request(looks, addresses, name, width):
-    look = looks[name, width]
+def test_a_page_renders_without_a_complaint_and_without_another_request(looks, name, width):
+    look = looks[f"{name} {width}"]
     assert look.complaints == []
-    assert look.requests == [f"{addresses[name]}?still"]
+    assert look.requests == [look.address]
     assert look.title == f"{headline(EVERY[name]).title} – dwebbackup"
     assert headline(EVERY[name]).title in look.text
 
@@ -51,23 +80,23 @@ def test_a_page_renders_without_a_complaint_and_without_another_request(looks, a
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_nothing_scrolls_sideways(looks, name, width):
-    assert looks[name, width].wide <= width
+    assert looks[f"{name} {width}"].wide <= width
 
 
 @pytest.mark.parametrize("name", AUDITED)
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 def test_an_audit_finds_no_barrier(looks, name, width):
     """Contrast, language, names of what can be used, landmarks, order of headings…"""
-    assert looks[name, width].violations == []
+    assert looks[f"{name} {width}"].violations == []
 
 
 def test_light_and_dark_are_what_the_visitor_prefers(looks):
-    assert looks["well", DESKTOP].background == "rgb(245, 246, 248)"
-    assert looks["well", PHONE].background == "rgb(14, 19, 26)"
+    assert looks[f"well {DESKTOP}"].background == "rgb(245, 246, 248)"
+    assert looks[f"well {PHONE}"].background == "rgb(14, 19, 26)"
 
 
 def test_the_pictures_have_colours_and_can_be_asked(looks):
-    look = looks["suspect", DESKTOP]
+    look = looks[f"suspect {DESKTOP}"]
     assert "rgb(0, 0, 0)" not in look.fills, "black is what has no style"
     assert 'url("#hatched")' in look.fills
     assert any(heard.endswith("(6,120,000 of 20,252,000)") for heard in look.heard)
@@ -75,15 +104,15 @@ def test_the_pictures_have_colours_and_can_be_asked(looks):
 
 def test_a_database_with_the_name_of_a_script_is_only_a_name(looks):
     for width in (DESKTOP, PHONE):
-        assert looks["hostile", width].text.count(NASTY) >= 10
-        assert looks["hostile", width].complaints == []
+        assert looks[f"hostile {width}"].text.count(NASTY) >= 10
+        assert looks[f"hostile {width}"].complaints == []
 
 
-def test_the_token_is_asked_for_once_and_leaves_the_address(addresses):
+def test_the_token_is_asked_for_once_and_leaves_the_address(looks):
     """With a token in the address: from it into a cookie that no script can read, which opens the page."""
-    at = addresses["well"]
-    (look,) = browse([Visit(f"{at}?token={quote(TOKEN)}", token="")])
-    assert (look.address, look.title) == (at, f"{headline(WELL).title} – dwebbackup")
+    look = looks["token"]
+    assert look.title == f"{headline(WELL).title} – dwebbackup"
+    assert (urlsplit(look.address).path, urlsplit(look.address).query) == ("/", "")
     (cookie,) = look.cookies
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
@@ -91,28 +120,16 @@ def test_the_token_is_asked_for_once_and_leaves_the_address(addresses):
     assert look.complaints == []
 
 
-def test_without_a_token_there_is_a_door(addresses):
-    (look,) = browse([Visit(addresses["well"], PHONE, token="", audited=True)])
+def test_without_a_token_there_is_a_door(looks):
+    look = looks["door"]
     assert "This page is locked" in look.text
     assert look.violations == []
     assert look.wide <= PHONE
     assert look.cookies == []
 
 
-def test_a_link_from_another_site_opens_the_page_although_the_cookie_is_strict(addresses):
+def test_a_link_from_another_site_opens_the_page_although_the_cookie_is_strict(looks):
     """A browser does not send our cookie where another site's link leads, so the page that it gets asks again."""
-    at = urlsplit(addresses["well"])
-
-    def another_site(environ, start_response):
-        start_response("200 OK", [("Content-Type", "text/html")])
-        link = f"http://{at.netloc}/?token={quote(TOKEN)}"
-        return [f'<link rel="icon" href="data:,"><a href="{link}">backups</a>'.encode()]
-
-    server = Server(another_site, "127.0.0.1:0")
-    server.start()
-    try:
-        (look,) = browse([Visit(f"http://localhost:{server.port}/", token="", click="a")])
-    finally:
-        server.stop()
-    assert look.address == f"http://{at.netloc}/"
+    look = looks["link"]
     assert look.title == f"{headline(WELL).title} – dwebbackup"
+    assert (urlsplit(look.address).hostname, urlsplit(look.address).query) == ("127.0.0.1", "")

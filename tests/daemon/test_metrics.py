@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.screenshots import PICTURES
 from daemon.statuses import EVERY, HOUR, NOW, RESTORING, STORE, SUSPECT, WAITING, WELL, history, source, status
 from dwebbackup.daemon.metrics import metrics
 from dwebbackup.daemon.status import Kind, Phase, Run, Status
@@ -21,6 +22,9 @@ from dwebbackup.daemon.status import Kind, Phase, Run, Status
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULES = EXAMPLES / "prometheus-rules.yaml"
 DASHBOARD = EXAMPLES / "grafana-dashboard.json"
+
+BUSY = status(replace(WELL.sources[0], moving=RESTORING.sources[0].moving), runs=WELL.runs)
+"""It has something of everything."""
 
 
 def told(about: Status, undelivered: int | None = None) -> dict[tuple[str, ...], float]:
@@ -34,8 +38,7 @@ def told(about: Status, undelivered: int | None = None) -> dict[tuple[str, ...],
 
 def names() -> set[str]:
     """Of all metrics that a sidecar may have."""
-    drilled = replace(RESTORING, runs=WELL.runs)
-    return {f"dwebbackup_{name}" for name, *_ in told(drilled, 0)}
+    return {f"dwebbackup_{name}" for name, *_ in told(BUSY, 0)}
 
 
 def promtool(*arguments: str, given: bytes = b"") -> None:
@@ -126,6 +129,27 @@ def test_lost_notices_and_the_version_are_told():
     assert seen["undelivered_notices_total",] == 2
     assert seen["build_info", "0.1.0"] == 1
     assert seen["start_timestamp_seconds",] == WELL.started
+
+
+def table() -> str:
+    """All metrics, as they stand in the docs."""
+    lines = ["| metric | labels | is |", "|---|---|---|"]
+    for family in text_string_to_metric_families(metrics(BUSY, 0).decode()):
+        sample = family.samples[0]
+        labels = ", ".join(f"`{label}`" for label in sample.labels)
+        lines.append(f"| `{sample.name}` | {labels} | {family.documentation} |")
+    return "\n".join(lines)
+
+
+def test_the_page_about_monitoring_has_every_metric():
+    assert table() in (EXAMPLES.parent / "docs" / "monitoring.md").read_text()
+
+
+def test_the_page_about_monitoring_shows_every_picture_and_each_is_small():
+    page = (EXAMPLES.parent / "docs" / "monitoring.md").read_text()
+    pictures = {picture.name: picture.stat().st_size for picture in (EXAMPLES.parent / "docs" / "images").iterdir()}
+    assert set(re.findall(r"images/([\w.-]+)", page)) == {f"{name}.png" for name in PICTURES} == set(pictures)
+    assert max(pictures.values()) < 150_000
 
 
 def test_the_rules_are_ones_and_alert_when_they_should(tmp_path):

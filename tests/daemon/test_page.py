@@ -18,6 +18,7 @@ from daemon.statuses import (
     EVERY,
     HOSTILE,
     HOUR,
+    NASTY,
     NOT_CONFIGURED,
     NOW,
     OVERDUE,
@@ -34,7 +35,7 @@ from daemon.statuses import (
 from dwebbackup.daemon.chart import chart
 from dwebbackup.daemon.moments import about, from_now
 from dwebbackup.daemon.page import Page
-from dwebbackup.daemon.status import Moving, Status
+from dwebbackup.daemon.status import Moving, Problem, Status
 from dwebbackup.daemon.summary import headline
 from dwebbackup.report import log
 
@@ -82,7 +83,8 @@ def page(about: Status) -> str:
 
 def words(about: Status) -> str:
     """What can be read on the page."""
-    text = re.sub(r"(?s)<style>.*?</style>|<[^>]*>", " ", page(about))
+    text = re.sub(r"(?s)</?code[^>]*>", "", page(about))
+    text = re.sub(r"(?s)<style>.*?</style>|<[^>]*>", " ", text)
     return re.sub(r"\s+", " ", text)
 
 
@@ -258,7 +260,7 @@ def test_a_page_is_whole_and_loads_nothing(name):
     assert text.startswith('<!doctype html>\n<html lang="en">')
     assert text.endswith("</html>")
     assert f"<title>{headline(EVERY[name]).title} – dwebbackup</title>" in text
-    assert not re.findall(r"""<script|\sstyle=|\son\w+=|(?:src|href)=["'](?!data:image/svg)""", text)
+    assert not re.findall(r"""<script|\sstyle=|\son\w+=|(?:src|href)=["'](?!data:image/svg|/\?still")""", text)
     assert "None" not in words(EVERY[name])
 
 
@@ -297,11 +299,11 @@ def test_what_is_wrong_comes_first_with_its_hint():
         "the folder /srv/backups is not there",
         "is the disk mounted?",
         "since 2026-11-16 11:06 UTC 2 d ago",
-        "owner words stand in this process",
+        "the 24 words are on this machine",
     ):
         assert said in text
         assert text.index(said) < text.index("Newest good backup")
-    assert "set DWEBBACKUP_RESTORE_KEY" in words(ALARM)
+    assert "set DWEBBACKUP_RESTORE_KEY to the reader key" in words(ALARM)
     assert "DWEBBACKUP_KEY is not set" in words(NOT_CONFIGURED)
     assert "What is wrong" not in words(WELL)
 
@@ -373,6 +375,13 @@ def test_names_stay_text_and_secrets_stay_out():
     assert "dwbw1…" in text
 
 
+def test_what_is_to_be_typed_looks_like_it():
+    problem = Problem("key", "no key of `app & co` is here", f"`dwebbackup key {NASTY}` prints one", NOW)
+    text = page(replace(WELL, problems=(problem,)))
+    assert 'no key of <code class="mono">app &amp; co</code> is here' in text
+    assert '<code class="mono">dwebbackup key &lt;script&gt;alert(1)&lt;/script&gt;</code> prints one' in text
+
+
 # The picture
 
 
@@ -406,6 +415,13 @@ def test_from_when_a_backup_was_due_until_now_is_a_gap():
     ((left, width),) = bars(chart(late, NOW, NOW - 13 * HOUR).svg, "gap")
     assert left + width == pytest.approx(1000)
     assert width == pytest.approx(1000 * 13 / 74, abs=0.2)
+
+
+def test_the_newest_bar_is_as_wide_as_the_ones_before_however_long_ago_it_was():
+    drawn = bars(chart(history(10, until=NOW - 60 * HOUR), NOW, None).svg, "read good")
+    assert max(width for _, width in drawn) == pytest.approx(min(width for _, width in drawn), abs=0.2)
+    ((_, alone),) = bars(chart(history(1), NOW, None).svg, "read good")
+    assert alone < 100
 
 
 def test_a_suspect_backup_is_drawn_as_one_and_says_why():

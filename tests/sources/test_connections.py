@@ -96,7 +96,7 @@ def refused_both_ways(address: Callable[[str], str], saved: MemoryStore) -> Data
     out = refused(lambda: back_up(saved, PostgresSource(address("postgres"))))
     back = refused(lambda: restore_to(address("new"), saved))
     assert names(saved, "manifests/") == {name for name in before if name.startswith("manifests/")}
-    looked = refused(PostgresSource(address("new")).condition)
+    looked = refused(PostgresSource(address("postgres")).condition)
     assert back.hint == looked.hint == out.hint
     return out
 

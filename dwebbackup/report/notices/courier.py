@@ -36,7 +36,7 @@ class Courier:
     """
 
     def __init__(self, channel: Channel, monotonic: Callable[[], float], first_wait: float) -> None:
-        self._channel = channel
+        self.channel = channel
         self._monotonic = monotonic
         self._first_wait = first_wait
         self._lock = threading.Condition()
@@ -55,11 +55,11 @@ class Courier:
 
     def take(self, notice: Notice) -> None:
         """To be delivered, if it is for this channel and is news to it; never blocks."""
-        if notice.event not in HEARS[self._channel.audience]:
+        if notice.event not in HEARS[self.channel.audience]:
             return
         with self._lock:
             now = self._monotonic()
-            if self._channel.audience == "people" and not self._deduplication.is_news(notice, now):
+            if self.channel.audience == "people" and not self._deduplication.is_news(notice, now):
                 return
             lost = self._line_up(_Waiting(notice, now))
         if lost:
@@ -90,13 +90,13 @@ class Courier:
             self._failures += left
             self._in_hand = 0
         if left:
-            log.logger(__name__).warning("notices not delivered", channel=self._channel.called, notices=left)
+            log.logger(__name__).warning("notices not delivered", channel=self.channel.called, notices=left)
 
     def _start(self) -> None:
         """With the first notice; under the lock. Where a system gives no thread, the next notice asks again."""
         if self._thread is not None:
             return
-        thread = threading.Thread(target=self._run, name=f"notices to {self._channel.called}", daemon=True)
+        thread = threading.Thread(target=self._run, name=f"notices to {self.channel.called}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -120,7 +120,7 @@ class Courier:
     def _deliver(self, waiting: _Waiting) -> None:
         try:
             notice = cleaned(waiting.notice)
-            self._keep_trying(waiting.since)(lambda: self._channel.send(notice))
+            self._keep_trying(waiting.since)(lambda: self.channel.send(notice))
         except NotDelivered as error:
             self._fail(waiting.notice, str(error), error.hint)
         except Exception as error:  # noqa: BLE001  # whatever goes wrong with telling, the telling goes on
@@ -156,7 +156,7 @@ class Courier:
         if state.attempt_number == 1 and isinstance(error, NotDelivered):
             log.logger(__name__).warning(
                 "a notice cannot be delivered yet, trying again",
-                channel=self._channel.called,
+                channel=self.channel.called,
                 error=str(error),
                 hint=error.hint,
             )
@@ -177,7 +177,7 @@ class Courier:
     def _log(self, notice: Notice, error: str, hint: str = "") -> None:
         log.logger(__name__).warning(
             "a notice was not delivered",
-            channel=self._channel.called,
+            channel=self.channel.called,
             told=notice.event,
             source=notice.source,
             error=error,
