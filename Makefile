@@ -23,11 +23,12 @@ test: $(STAMP)-dev ## all tests; ARGS="-k age" picks some
 test-wide: export DWEBBACKUP_TEST_WIDE = 1
 test-wide: test ## the same, with more examples and more server versions
 
-lint: $(STAMP)-dev ## style, types, and which room may import which
+lint: $(STAMP)-dev ## style, types, which room may import which, the Dockerfile
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 fix: $(STAMP)-dev ## mend what ruff can mend
 	$(BIN)/ruff check --fix

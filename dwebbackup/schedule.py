@@ -190,7 +190,7 @@ def _rhythm(text: str) -> _Elapsed | _Wall:
 def _elapsed(text: str, match: re.Match[str]) -> _Elapsed:
     seconds = int(match["count"] or 1) * _SECONDS[match["unit"][0]]
     if not 0 < seconds <= _LONGEST_INTERVAL:
-        raise WrongConfiguration(f"the schedule {text!r} is not from a minute to a year", _EXAMPLES)
+        raise WrongConfiguration(f"the schedule {text!r} is not from a second to a year", _EXAMPLES)
     return _Elapsed(seconds)
 
 
@@ -223,8 +223,6 @@ def _checked(text: str, line: str) -> str:
 
 def _hint(plain: str) -> str:
     """What would have been right instead of *plain*, as near to it as can be told."""
-    if re.search(r"second|[0-9] ?s$", plain):
-        return f"a minute is the shortest interval; {_EXAMPLES}"
     if re.match(r"(monthly|every month) on (29|30|31)", plain):
         return "not every month has that day: write `monthly on last`, or one up to 28"
     if re.search(r"[0-9] ?[ap]m\b", plain):

@@ -6,6 +6,7 @@ import atexit
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -55,7 +56,26 @@ def call(*arguments: object, expect: int = 0, **settings: object) -> Ended:
         status = run(commands, list(map(str, arguments)))
     ended = Ended(status, _written(out), _written(err))
     assert ended.status == expect, ended
+    require_no_secret(ended.err, settings)
     return ended
+
+
+SECRETS = re.compile(r"(RESTORE_)?KEY|PAGE_TOKEN|STORE_\w+_(SECRET_ACCESS_KEY|SESSION_TOKEN)")
+
+_PASSWORD = re.compile(r"://[^/@:]*:([^/@]{6,})@")
+
+
+def require_no_secret(said: str, settings: Mapping[str, object]) -> None:
+    """Whatever any test lets the program say: no secret that it was given is in it, nor words of a phrase in a row."""
+    for name, value in settings.items():
+        text = str(value)
+        secrets = list(_PASSWORD.findall(text))
+        if SECRETS.fullmatch(name):
+            words = text.split()
+            rows = [" ".join(words[at : at + 4]) for at in range(max(1, len(words) - 3))]
+            secrets += [row for row in rows if len(row) >= 12]
+        for secret in secrets:
+            assert secret not in said, f"DWEBBACKUP_{name} was shown"
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:

@@ -180,7 +180,7 @@ def test_everybody_has_the_same_password_and_the_volume_holds_the_data():
 def filled_in() -> dict[str, str]:
     """The sidecar's variables, as somebody has them who followed the page."""
     owner = OwnerKey.generate()
-    own = {"KEY": owner.writer(1).line, "RESTORE_KEY": owner.reader(1).line, "PAGE_TOKEN": "sixteen or more characters"}
+    own = {"KEY": owner.writer(1).line, "RESTORE_KEY": owner.reader(1).line, "PAGE_TOKEN": "sixteen-or-more-characters"}
     return variables("backup") | {f"DWEBBACKUP_{name}": value for name, value in own.items()}
 
 
@@ -205,7 +205,8 @@ def test_what_is_configured_is_what_was_meant():
 
 def test_what_a_neighbour_is_called_is_no_configuration():
     links = {"DB_PORT": "tcp://10.0.0.1:5432", "BACKUP_PORT": "tcp://10.0.0.2:80", "BACKUP_SERVICE_HOST": "10.0.0.2"}
-    assert survey(environment=filled_in() | links) == survey(environment=filled_in())
+    settings = filled_in()
+    assert survey(environment=settings | links) == survey(environment=settings)
 
 
 @pytest.mark.parametrize("name", ["KEY", "RESTORE_KEY", "PAGE_TOKEN"])

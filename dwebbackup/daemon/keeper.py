@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dwebbackup import backup, clock, restore
@@ -245,7 +245,11 @@ class Keeper:
             history = (newest or self._parts.opened.catalog.newest_for_writing()).history
         except Exception as error:  # noqa: BLE001  # the next backup meets it, too
             self._fail("store", error)
+            found = problem(error, "store")
+            self._journal.store(self._parts.store.name, lambda store: replace(store, problem=found))
             return
+        now = clock.now()
+        self._journal.store(self._parts.store.name, lambda store: replace(store, answered=now, problem=None))
         self._past = past(history, self.name, self._identity)
         good_began = self._past.good_began
         self._journal.note(

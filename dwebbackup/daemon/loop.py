@@ -93,6 +93,8 @@ class Sidecar:
             ticks.run_pending()
             self._wake.wait(LOOK_EVERY)
             self._wake.clear()
+            if self._stop.is_set():  # what it raised was lost on the way, where Python lets no exception through
+                raise KeyboardInterrupt("asked to stop")
 
     def _look(self) -> None:
         if self._should_read():

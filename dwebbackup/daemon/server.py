@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PATIENCE = 30
 """Seconds that a client has for a whole request."""
 
+_GRACE = 5
+"""Seconds that the threads have to end; whoever stops us has other things to do."""
+
 _LIMITS = {
     "threads": 2,
     "connection_limit": 200,
@@ -63,8 +66,8 @@ class Server:
         server, thread = self._server, self._thread
         # Only the loop's own thread may close what the loop waits for; it ends when nothing is left.
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # noqa: SLF001  # it has no public door
-        thread.join()
-        server.task_dispatcher.shutdown()
+        thread.join(_GRACE)
+        server.task_dispatcher.shutdown(timeout=_GRACE)
         self._thread = None
 
 

@@ -34,6 +34,7 @@ class Lease:
 
     def __post_init__(self) -> None:
         self.bucket = self.ceph.bucket()
+        self._client = self.ceph.client()
         self.store = {
             "STORE": f"s3://{self.bucket}/app?endpoint={self.ceph.http}",
             "STORE_S3_ACCESS_KEY_ID": self.ceph.key.id,
@@ -52,15 +53,14 @@ class Lease:
 
     def stored(self, kind: str) -> list[Mapping[str, Any]]:
         """The objects of that kind."""
-        pages = self.ceph.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         return [each for page in pages for each in page.get("Contents", ()) if f"/{kind}/" in each["Key"]]
 
     def fill(self, megabytes: int) -> None:
         """A table of so much that cannot be compressed to less than half."""
-        rows = megabytes * MEGABYTE // 1024
         self.database.psql(
-            "CREATE TABLE noise AS SELECT n, (SELECT string_agg(md5(n::text || part), '')"
-            f" FROM generate_series(1, 31) part) AS text FROM generate_series(1, {rows}) n"
+            "CREATE TABLE noise AS SELECT n, (SELECT string_agg(encode(sha512((n || '.' || part)::bytea), 'hex'), '')"
+            f" FROM generate_series(1, 8) part) AS text FROM generate_series(1, {megabytes * MEGABYTE // 1024}) n"
         )
 
     def contents(self) -> str:

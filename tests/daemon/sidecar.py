@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import requests
 
-from calling import PROGRAM, environment
+from calling import PROGRAM, environment, require_no_secret
 from dwebbackup.keys import OwnerKey
 
 PATIENCE = 120
@@ -38,7 +38,8 @@ class Sidecar:
             "PAGE_TOKEN": TOKEN.replace(" ", "-"),
             "SCHEDULE": "every 1 hour",
         }
-        self._environment = environment(usual | settings) | {"TMPDIR": str(folder)} | dict(variables or {})
+        self._settings = usual | settings
+        self._environment = environment(self._settings) | {"TMPDIR": str(folder)} | dict(variables or {})
         self.events: list[Event] = []
         self.raw: list[str] = []
         self._changed = threading.Condition()
@@ -59,6 +60,7 @@ class Sidecar:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        require_no_secret("".join(self.raw), self._settings)
 
     def _read(self) -> None:
         assert self.process.stdout

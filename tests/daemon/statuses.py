@@ -174,7 +174,7 @@ HOSTILE = status(
     source(
         (*history(3), made(4, NOW - HOUR, (f"{NASTY} & 'so on'",), identity=f"{NASTY}-2")),
         name=NASTY,
-        url=f"postgresql://{NASTY}",
+        url=f"postgresql://app:hunter2@db/{NASTY}",
         problem=Problem("backup", f"the table {NASTY}", f'"{NASTY}" dwbw1qqqqqqqqqqqqqqqqqqqqqqqq', NOW),
         moving=Moving(NASTY, NOW - 5, 7, None),
     ),

@@ -37,6 +37,7 @@ from dwebbackup.daemon.moments import about, from_now
 from dwebbackup.daemon.page import Page
 from dwebbackup.daemon.status import Moving, Problem, Status
 from dwebbackup.daemon.summary import headline
+from dwebbackup.daemon.visitors import Visitors
 from dwebbackup.report import log
 
 TOKEN = "a long rändom word"
@@ -189,6 +190,13 @@ def test_the_cookie_is_for_encrypted_connections_only_where_there_is_one():
 
 def test_nobody_is_sent_to_another_address_by_a_token():
     assert ask(WELL, "//evil.example/?token=a+long+r%C3%A4ndom+word").status == 401
+
+
+def test_no_token_is_nobodys_token():
+    nobody = Visitors("")
+    assert not nobody.knows({"HTTP_AUTHORIZATION": "Bearer "})
+    assert not nobody.knows({"HTTP_COOKIE": nobody.cookie(secure=False).partition(";")[0]})
+    assert not nobody.brings_token({"QUERY_STRING": "token="})
 
 
 @pytest.mark.parametrize("query", ["token", "token=%ff", "&" * 1000, "a=1&" * 1000 + "token=x", "token=x&token=y"])
@@ -371,6 +379,7 @@ def test_names_stay_text_and_secrets_stay_out():
     text = page(HOSTILE)
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 12
+    assert "hunter2" not in text
     assert "dwbw1qqqq" not in text
     assert "dwbw1…" in text
 

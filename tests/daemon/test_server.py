@@ -76,6 +76,7 @@ def test_it_leaves_no_thread_and_no_connection_behind():
     ours = set(threading.enumerate()) - before
     assert 1 <= len(ours) <= 3
     with say(server, b"GET / HTTP/1.1\r\n") as unfinished, suppress(ConnectionResetError):
+        assert ask(server) == (200, b"hello")  # connections are accepted in turn, so the first one was
         server.stop()
         assert unfinished.recv(1) == b""
     for thread in ours:
