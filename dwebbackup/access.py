@@ -152,10 +152,10 @@ def open_store(key: Key, store: Store) -> list[Opened]:
 
 
 def _owned(key: Key, store: Store) -> list[Opened]:
-    """Looked at a few at once: the first, and a few past each that there is."""
+    """Looked at a few at once, and no further than one after the other would."""
     found: list[Opened] = []
     looked = 0
-    while looked < (end := (found[-1].number if found else 1) + GAP):
+    while looked < (end := (found[-1].number if found else 0) + GAP):
         found += _begun(key, range(looked + 1, end + 1), store)
         looked = end
     return found

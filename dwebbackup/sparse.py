@@ -15,6 +15,9 @@ LEAST_LIVE = 0.5
 MOST_REWRITTEN = 0.1
 """Of all bytes that a backup names, so many at most are stored anew by one run because of sparse packs."""
 
+MOST_WASTED = 0.5
+"""So much of what is in use may lie idle in the packs beside it before anything is done about it."""
+
 MOST_UNUSED = 0.5
 """Indexes that name packs which nothing uses, with more than this share of the bytes in use, are made anew."""
 
@@ -69,8 +72,14 @@ def together(found: Iterable[Use]) -> list[Use]:
 
 
 def sparse(found: Sequence[Use]) -> frozenset[str]:
-    """The paths of those whose chunks are to be stored anew, the sparsest first, as far as one run may go."""
-    left = MOST_REWRITTEN * sum(use.size for use in found)
+    """The paths of those whose chunks are to be stored anew, the sparsest first, as far as one run may go.
+
+    None while all of them together have little that is not in use: what does not change is then never stored again.
+    """
+    size, live = sum(use.size for use in found), sum(use.live for use in found)
+    if size - live <= MOST_WASTED * live:
+        return frozenset()
+    left = MOST_REWRITTEN * size
     chosen = set()
     for use in sorted(found, key=lambda use: (use.live / use.size, use.path)):
         if use.live >= LEAST_LIVE * use.size or use.live > left:

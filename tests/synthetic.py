@@ -179,8 +179,9 @@ class SyntheticTarget:
 
     url = "synthetic:target"
 
-    def __init__(self, contents: Contents | None = None) -> None:
+    def __init__(self, contents: Contents | None = None, identity: str = "synthetic:target") -> None:
         self.contents = contents
+        self.identity = identity
 
     def plan(self, source: SourceRecord, read: StreamReader, options: TargetOptions) -> Sequence[str]:
         self._require_room(options)
@@ -190,6 +191,8 @@ class SyntheticTarget:
         self._require_room(options)
         with ThreadPoolExecutor(options.jobs) as pool:
             data = list(pool.map(lambda stream: b"".join(read(stream)), source.streams))
+        if options.announce:
+            options.announce(self.identity)
         self.contents = {stream.path[0]: each for stream, each in zip(source.streams, data, strict=True)}
         return Restored(self.url, len(data), sum(stream.rows or 0 for stream in source.streams))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -113,7 +114,8 @@ class Keeper:
 
     def _act(self, decision: Decision, origin: Origin | None) -> None:
         advice = {"hint": decision.hint} if decision.hint else {}
-        log.logger(__name__).info(decision.sentence, source=self.name, decision=decision.action, **advice)
+        level = logging.WARNING if decision.action == "wait" else logging.INFO
+        log.logger(__name__).log(level, decision.sentence, source=self.name, decision=decision.action, **advice)
         if decision.action == "wait":
             self._looking.failed()
             found = Problem("restore", decision.sentence, decision.hint, clock.now())

@@ -68,7 +68,7 @@ def _held_up(status: Status) -> str:
 
 
 _HELD_UP = {
-    ALARM: Headline("bad", "Somebody has to decide", "dwebbackup waits, and changes nothing until then."),
+    ALARM: Headline("bad", "Your help is needed", "dwebbackup waits, and changes nothing until then."),
     RESTORING: Headline("busy", "Restoring", "A database comes back from its newest good backup."),
     WAITING: Headline("busy", "Waiting", "For a database or a store, as at every start."),
 }

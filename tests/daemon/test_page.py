@@ -279,10 +279,10 @@ def test_a_page_is_whole_and_loads_nothing(name):
         ("empty", "care", "No backup yet"),
         ("overdue", "bad", "Backups are overdue"),
         ("restoring", "busy", "Restoring"),
-        ("alarm", "bad", "Somebody has to decide"),
+        ("alarm", "bad", "Your help is needed"),
         ("suspect", "care", "1 thing to look at"),
         ("waiting", "busy", "Waiting"),
-        ("not configured", "bad", "Somebody has to decide"),
+        ("not configured", "bad", "Your help is needed"),
     ],
 )
 def test_the_headline_says_how_it_is(name, mood, title):
