@@ -70,6 +70,11 @@ def processor_of(programs: Collection[str]) -> float:
     return sum(process.busy for process in _tree(os.getpid()) if process.name in programs)
 
 
+def memory_of(pid: int) -> int:
+    """Bytes that a process and its descendants hold now; 0 when there is none."""
+    return sum(_pss(process.pid) for process in _tree(pid))
+
+
 def stored(folder: Path) -> int:
     """Bytes in the files of a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
@@ -109,7 +114,7 @@ def _looking(pid: int, peaks: list[int]) -> Iterator[None]:
 
     def look() -> None:
         while not done.wait(_EVERY):
-            peaks.append(sum(_pss(process.pid) for process in _tree(pid)))
+            peaks.append(memory_of(pid))
 
     watcher = Thread(target=look)
     watcher.start()

@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,16 @@ class Lease:
             self.tally.note(event)
         return self.tally.runs
 
-    def wait_for(self, what: str | Callable[[Event], bool]) -> Event:
+    def wait_for(self, what: str | Callable[[Event], bool], after: int = 0) -> Event:
         assert self.sidecar
-        return self.sidecar.wait_for(what)
+        return self.sidecar.wait_for(what, after)
+
+    def provoke(self, what: str | Callable[[Event], bool]) -> None:
+        """Ask for a backup, and wait until this is said."""
+        assert self.sidecar
+        already = len(self.sidecar.events)
+        self.nudge()
+        self.wait_for(what, already)
 
     def let_run(self, number: int) -> None:
         """Until so many more backups are reported. Raises AssertionError with its last words if that never comes."""

@@ -58,9 +58,11 @@ def _behind(connection: psycopg.Connection, tables: list[str]) -> list[str]:
     """Sequences that would give a number a second time."""
     behind = []
     for table in tables:
-        (sequence,) = connection.execute("SELECT pg_get_serial_sequence(%s, 'id')", (table,)).fetchone() if (
-            _has_id(connection, table)
-        ) else (None,)
+        (sequence,) = (
+            connection.execute("SELECT pg_get_serial_sequence(%s, 'id')", (table,)).fetchone()
+            if (_has_id(connection, table))
+            else (None,)
+        )
         if sequence:
             schema, name = sequence.split(".")
             query = SQL("SELECT last_value >= coalesce((SELECT max(id) FROM {}), 0) FROM {}")

@@ -38,6 +38,7 @@ class Tally:
     last: int = 0
     """The same, of a sidecar at rest, at the end."""
     longest_stop: float = 0.0
+    longest_restore: float = 0.0
     longest_zombie: float = 0.0
     faults: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +86,8 @@ class Tally:
         share = self.stored / self.read if self.read else 0
         yield f"bytes: {self.read / MIB:,.0f} MiB read, {self.stored / MIB:,.0f} MiB stored ({share:.1%})"
         yield f"sidecar's memory: at most {self.peak / MIB:.0f} MiB with its children, {self.last / MIB:.0f} MiB at the end"
-        yield f"longest stop: {self.longest_stop:.1f} s; longest zombie: {self.longest_zombie:.0f} s"
+        yield f"at most {self.longest_restore:.1f} s from a start to a restored database, {self.longest_stop:.1f} s to stop"
+        yield f"longest zombie: {self.longest_zombie:.0f} s"
         yield f"time: {self.elapsed():.0f} s"
 
 

@@ -194,7 +194,9 @@ def add_column(connection: psycopg.Connection, rng: random.Random) -> None:
     for name in list(_extras(connection))[:1]:
         connection.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
         connection.execute("SELECT note(-total(%s))", (name,))
-        connection.execute(f"ALTER TABLE {name} ADD COLUMN more_{rng.randrange(10**9)} text DEFAULT md5(random()::text)")
+        connection.execute(
+            f"ALTER TABLE {name} ADD COLUMN more_{rng.randrange(10**9)} text DEFAULT md5(random()::text)"
+        )
         connection.execute("SELECT note(total(%s))", (name,))
 
 

@@ -1,0 +1,198 @@
+"""What happens in a soak, from a first backup to the end of a second lease."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from bench.soak import incidents
+from bench.soak.incidents import Scene, drawn
+from bench.soak.lease import Lease
+from bench.soak.ledger import DATABASE, examine, fill
+from bench.soak.tally import Tally
+from bench.soak.writers import Chronicle
+from daemon.gate import Gate
+from daemon.sidecar import OWNER, Event
+from dwebbackup import clock
+from dwebbackup.scratch.postgres import ScratchPostgres, find_postgres
+
+READER = OWNER.reader(1).line
+
+_IDENTITY = """SELECT 'postgres:' || system_identifier || ':' || d.oid FROM pg_control_system(), pg_database d
+    WHERE d.datname = current_database()"""
+
+
+@dataclass(slots=True)
+class Play:
+    """Whatever there is while it lasts."""
+
+    folder: Path
+    place: Mapping[str, str]
+    """How sidecars reach the store: through the gate."""
+    gate: Gate
+    rng: random.Random
+    stack: ExitStack
+    tally: Tally
+    leases: list[Lease] = field(default_factory=list)
+    chronicles: dict[str, Chronicle] = field(default_factory=dict)
+    """Of every database that there ever was, by its identity."""
+    emptied: set[str] = field(default_factory=set)
+    """Identities of databases that stood empty under a living sidecar: their backups have to be suspect."""
+
+    def server(self) -> ScratchPostgres:
+        return self.stack.enter_context(ScratchPostgres(find_postgres()))
+
+    def lease(self, name: str) -> Lease:
+        return self.take(Lease(self.server(), self.folder / name, self.place, self.tally))
+
+    def take(self, lease: Lease) -> Lease:
+        self.leases.append(lease)
+        return lease
+
+    def end(self) -> None:
+        """Whatever is still running."""
+        for lease in self.leases:
+            if lease.sidecar:
+                lease.kill()
+            lease.rest()
+
+    def know(self, lease: Lease) -> None:
+        """The database that the lease has now, and what happens to it from here on."""
+        self.chronicles[identity_of(lease)] = lease.chronicle
+
+
+def identity_of(lease: Lease) -> str:
+    with psycopg.connect(lease.uri) as connection:
+        return connection.execute(_IDENTITY).fetchone()[0]
+
+
+def old_and_new_lease(play: Play, runs: int) -> Lease:
+    """The whole story; what is left is the last lease, at rest."""
+    old = play.lease("old")
+    fill(old.server)
+    play.know(old)
+    old.write(play.rng)
+    old.start()
+    let_go_wrong(play, [old], runs // 4)
+    wipe(play, old, play.rng.choice(WAYS[:3]))
+    let_go_wrong(play, [old], runs // 2)
+    new = second_lease(play, old)
+    let_go_wrong(play, [old, new], runs * 3 // 4)
+    play.tally.incident("old lease ended")
+    old.rest()
+    old.kill()
+    old.server.kill()
+    new.let_run(2)  # so that it is the newest
+    for way in play.rng.sample(WAYS, len(WAYS)):
+        let_go_wrong(play, [new], play.tally.runs + max(1, (runs - play.tally.runs) // len(WAYS)))
+        wipe(play, new, way)
+    let_go_wrong(play, [new], max(runs, play.tally.runs + 2))
+    new.rest()
+    new.let_run(2)
+    new.stop()
+    return new
+
+
+def let_go_wrong(play: Play, leases: list[Lease], runs: int) -> None:
+    """One incident after the other, with backups between them, until so many were reported since the beginning."""
+    for incident in drawn(play.rng):
+        if play.tally.runs >= runs:
+            return
+        for lease in leases:
+            lease.let_run(play.rng.randint(1, 3))
+        play.tally.incident(incidents.words_of(incident))
+        incident(Scene(play.rng.choice(leases), play.gate, play.rng))
+
+
+# --- a database that is gone ---
+
+
+def dropped(play: Play, lease: Lease) -> None:
+    play.rng.choice([lease.kill, lease.stop])()
+    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+def dropped_under_a_living_sidecar(play: Play, lease: Lease) -> None:
+    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    lease.provoke(lambda event: event.get("kind") == "database")
+    lease.kill()
+
+
+def emptied_under_a_living_sidecar(play: Play, lease: Lease) -> None:
+    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    lease.server.psql(f"CREATE DATABASE {DATABASE}")
+    play.emptied.add(identity_of(lease))
+    lease.provoke("suspect: ")
+    lease.kill()
+
+
+def another_server(play: Play, lease: Lease) -> None:
+    lease.kill()
+    lease.server.destroy()
+    lease.server = play.server()
+
+
+Way = Callable[[Play, Lease], None]
+WAYS: list[Way] = [dropped, dropped_under_a_living_sidecar, emptied_under_a_living_sidecar, another_server]
+
+
+def wipe(play: Play, lease: Lease, way: Way) -> None:
+    """A new sidecar has to bring the database back as the newest good backup has it."""
+    play.tally.incident(f"database {way.__name__.replace('_', ' ')}")
+    lease.rest()
+    if play.rng.random() < 0.5:
+        lease.let_run(2)
+    lease.look()
+    promised = newest_promise(play.tally, lease.chronicle)
+    way(play, lease)
+    lease.start(RESTORE_KEY=READER)
+    if play.rng.random() < 0.5:
+        time.sleep(play.rng.uniform(0.5, 3))
+        lease.kill()
+        lease.start(RESTORE_KEY=READER)
+    take_over(play, lease, lease.chronicle, promised)
+
+
+def second_lease(play: Play, old: Lease) -> Lease:
+    """Beside the old one, which goes on."""
+    play.tally.incident("second lease")
+    new = play.lease("new")
+    old.look()
+    promised = newest_promise(play.tally, old.chronicle)
+    new.start(RESTORE_KEY=READER)
+    take_over(play, new, old.chronicle, promised)
+    return new
+
+
+def take_over(play: Play, lease: Lease, origin: Chronicle, promised: int) -> None:
+    """Wait for the restore, look whether it is what it should be, and let the app write into it."""
+    began = time.monotonic()
+    lease.wait_for(is_back)
+    play.tally.longest_restore = max(play.tally.longest_restore, time.monotonic() - began)
+    state = examine(lease.uri)
+    for rule in state.broken:
+        play.tally.fault(f"in the database that a sidecar restored it does not hold that {rule}")
+    if state.n < promised:
+        play.tally.fault(f"a sidecar restored transaction {state.n}; a backup with {promised} had been reported")
+    if state.checksum not in origin.checksums(state.n):
+        play.tally.fault(f"a sidecar restored another transaction {state.n} than there was")
+    lease.chronicle = Chronicle(origin, state.n)
+    play.know(lease)
+    lease.write(play.rng)
+
+
+def newest_promise(tally: Tally, chronicle: Chronicle) -> int:
+    """The number of the last transaction that a reported backup has for certain."""
+    told = [event for event in tally.reported.values() if "timestamp" in event]
+    ends = [clock.from_iso(event["timestamp"]) - event["seconds"] for event in told]
+    return chronicle.least(max(ends, default=0.0))
+
+
+def is_back(event: Event) -> bool:
+    return event["event"].startswith("restored from backup") or event.get("decision") == "go on"
