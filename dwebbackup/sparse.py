@@ -6,6 +6,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 from dwebbackup.manifest import Index, Manifest, ObjectRef, expand
 
@@ -52,12 +53,13 @@ def spans_of(manifests: Iterable[Manifest]) -> Spans:
 def uses(index: Index, spans: Sequence[int]) -> Iterator[Use]:
     """Each pack of *index*, of whose rows the *spans* are in use."""
     used = bytearray(index.rows)
-    for at in range(0, len(spans), 2):
-        first, count = spans[at], min(spans[at + 1], index.rows - spans[at])
-        used[first : first + count] = b"\1" * count
+    rows = len(used)
+    for first, count in zip(spans[::2], spans[1::2], strict=True):
+        length = min(count, rows - first)
+        used[first : first + length] = b"\1" * length
     row = 0
     for pack in index.packs:
-        live = sum(frame for frame, is_used in zip(pack.frames, used[row : row + len(pack)], strict=True) if is_used)
+        live = sum(compress(pack.frames, used[row : row + len(pack)]))
         yield Use(pack.path, pack.size, pack.size * live // max(1, sum(pack.frames)))
         row += len(pack)
 

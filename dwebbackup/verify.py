@@ -158,7 +158,10 @@ def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Find
 
 
 def _genesis(opened: Opened) -> Iterable[Finding]:
-    """Whether the mark of the writer's start, where there is one, is the owner's. A reader's line does not say who that is."""
+    """Whether the mark of the writer's start, where there is one, is the owner's.
+
+    A reader's line does not say who that is.
+    """
     if opened.owner_key is None:
         return
     try:

@@ -162,6 +162,19 @@ def test_every_fault_is_told_at_once(tmp_path: Path):
     assert sorted({finding["status"] for finding in findings}) == [2, 14]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"NOTIFY": "https://hooks.slack.com/services/T0/B0/x gopher://somebody"}, "of no known kind"),
+        ({"RESTORE_KEY": OWNER.writer(1).line}, "which cannot read one row"),
+    ],
+)
+def test_what_only_the_sidecar_would_meet_is_told(office: Office, wrong: dict[str, str], said: str):
+    finding = office.findings(expect=2, **wrong)["configuration"]
+    assert finding["level"] == "failure"
+    assert said in finding["sentence"] + finding["hint"]
+
+
 def test_what_nobody_configured_is_told():
     found = call("doctor", "--json", expect=2).json["findings"]
     told = " ".join(finding["sentence"] for finding in found)

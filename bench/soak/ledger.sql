@@ -23,10 +23,11 @@ CREATE FUNCTION note(more numeric) RETURNS void LANGUAGE sql AS
 
 -- The last act of a transaction: numbers are given in the order of commits, without gaps.
 CREATE FUNCTION enter(what text, OUT n bigint, OUT checksum numeric) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM pg_advisory_xact_lock(1);
     INSERT INTO soak.ledger AS l
-        SELECT last.n + 1, last.checksum + soak.change(), what FROM soak.ledger last ORDER BY last.n DESC LIMIT 1
+        SELECT last.n + 1, last.checksum + soak.change(), $1 FROM soak.ledger last ORDER BY last.n DESC LIMIT 1
         RETURNING l.n, l.checksum INTO n, checksum;
 END $$;
 

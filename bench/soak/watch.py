@@ -55,7 +55,7 @@ def left_behind(folder: Path, patience: float) -> list[str]:
 def _of(folder: Path) -> Iterator[str]:
     marks = [f"TMPDIR={folder}{end}".encode() for end in ("/", "\0")]
     for pid, _, _ in _processes():
-        with suppress(FileNotFoundError, ProcessLookupError):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # others' are no concern of ours
             if any(mark in Path(f"/proc/{pid}/environ").read_bytes() for mark in marks):
                 yield f"{pid}: " + Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 

@@ -17,8 +17,9 @@ from dwebbackup.config import Config
 from dwebbackup.config.layers import Noting
 from dwebbackup.doctor import Patient, examine, status_of
 from dwebbackup.errors import Incomplete, KeyForbids, WrongConfiguration
-from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
+from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey, parse_key
 from dwebbackup.ports import Finding, Source
+from dwebbackup.report.notices import parse_channel
 from dwebbackup.report.redaction import redact
 from dwebbackup.report.wording import count
 
@@ -84,8 +85,25 @@ def _patient(config: Config, faults: list[WrongConfiguration]) -> Patient:
     if config.target:
         with Noting(faults):
             assemble.target(config)
+    faults += _of_the_sidecar(config)
     rented = next(filter(os.environ.get, RENTED), "")
     return Patient(key, tuple(stores), tuple(_sources(config, key, faults)), rented)
+
+
+def _of_the_sidecar(config: Config) -> list[WrongConfiguration]:
+    """What only `daemon` would meet. Nobody is told anything."""
+    faults: list[WrongConfiguration] = []
+    for url in config.notify:
+        with Noting(faults):
+            parse_channel(url)
+    if config.restore_key:
+        with Noting(faults):
+            if isinstance(parse_key(config.restore_key), WriterKey):
+                raise WrongConfiguration(
+                    "DWEBBACKUP_RESTORE_KEY is a writer key, which cannot read one row",
+                    "put the line there that `dwebbackup key reader` prints",
+                )
+    return faults
 
 
 def _sources(config: Config, key: Key | None, faults: list[WrongConfiguration]) -> Iterator[Source]:
