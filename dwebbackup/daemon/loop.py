@@ -90,7 +90,11 @@ class Sidecar:
                 ticks.every(LOOK_EVERY).seconds.do(self._look)
                 ticks.every(5).minutes.do(lambda: chores.do_daily(self._parts, self._keepers, self._journal, self._say))
                 ticks.every(1).minutes.do(chores.reap)
-            ticks.run_pending()
+            try:
+                ticks.run_pending()
+            except Exception:  # noqa: BLE001  # a fault of ours: nothing may end the sidecar, and the database with it
+                log.logger(__name__).exception("this is a fault of dwebbackup")
+                ticks.clear()
             self._wake.wait(LOOK_EVERY)
             self._wake.clear()
             if self._stop.is_set():  # what it raised was lost on the way, where Python lets no exception through

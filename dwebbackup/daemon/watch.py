@@ -34,7 +34,10 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001  # a fault of ours: the next look may go well
+                log.logger(__name__).exception("this is a fault of dwebbackup")
 
     def look(self) -> None:
         """Tell of each source once when it becomes stale."""

@@ -19,8 +19,8 @@ IMAGES = Path(__file__).parents[2] / ".cache" / "containers" / "root"
 BARE = ["--network", "host", "--no-healthcheck", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"]
 LOCKED = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 
-PATIENCE = 60
-"""Seconds for what takes a few."""
+PATIENCE = 300
+"""Seconds for what takes a few: so long that no machine is too busy."""
 
 
 class Podman:
@@ -104,8 +104,8 @@ class Container:
         self.podman("wait", self.id)
 
     def stop(self) -> int:
-        """As a provider does: SIGTERM, SIGKILL half a minute later. Gives the exit status, which is 137 after the latter."""
-        self.podman("stop", "--time", "30", self.id)
+        """As a provider does, who would wait for half a minute, not for as long. Gives the exit status, 137 if killed."""
+        self.podman("stop", "--time", str(PATIENCE), self.id)
         return int(self.state["ExitCode"])
 
     @property

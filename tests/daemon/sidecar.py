@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,14 @@ Event = dict[str, Any]
 class Sidecar:
     """`dwebbackup daemon` with *settings* as DWEBBACKUP_ variables, and *variables* as they are."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        **settings: object,
+    ) -> None:
+        self._command = [*PROGRAM, "daemon", *arguments]
         usual = {
             "STORE": f"file://{folder}/store",
             "KEY": WRITER.line,
@@ -47,7 +54,7 @@ class Sidecar:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [*PROGRAM, "daemon"],
+            self._command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

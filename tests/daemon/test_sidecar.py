@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dwebbackup.scratch.postgres import ScratchPostgres
 from fix_ceph import Ceph
 from fix_postgres import Database, free_name, new_database
 from s3_server import port_of
+from web_server import WebServer
 
 ROWS = "CREATE TABLE t AS SELECT n, md5(n::text) AS value FROM generate_series(1, 2000) n"
 STATE = "SELECT count(*) || ' ' || md5(string_agg(value, '' ORDER BY n)) FROM t"
@@ -352,3 +355,38 @@ def test_words_in_a_sidecar_work_and_are_warned_of_at_every_start(tmp_path: Path
     with sidecar(tmp_path, app, KEY=OWNER.words) as running:
         running.wait_for("the 24 words are on this machine")
         running.wait_for("backed up")
+
+
+# --- several databases, and whoever is to be told ---
+
+
+def test_each_of_several_databases_has_its_own_schedule_and_its_own_trouble(tmp_path: Path, app: Database):
+    with new_database(app.server) as other, WebServer() as web:
+        other.psql(ROWS)
+        config = tmp_path / "c.yaml"
+        config.write_text(
+            f"""sources:
+- {{name: app, url: "{app.uri}", schedule: "every 1 second"}}
+- {{name: other, url: "{other.uri}", schedule: daily at 03:00}}
+- {{name: gone, url: "postgresql://nobody@127.0.0.1:9/none"}}
+notify: "json+http://{web.place}/hook"
+"""
+        )
+        with Sidecar(tmp_path, arguments=("--config", str(config))) as running:
+            for name in ("app", "other"):
+                running.wait_for(backup_of(name))
+            running.wait_for(lambda event: event.get("source") == "gone" and event["level"] == "error")
+            running.wait_until(lambda: sum(map(backup_of("app"), running.events)) >= 3)
+            assert running.get("/healthz").status_code == 503  # one of them has no backup
+            told = running.get("/").text
+            assert "every 1 second" in told
+            assert "daily at 03:00" in told
+            assert b'"alarm"' in web.next().body
+            assert running.stop() == 0
+    counts = Counter(each["source"] for each in listed(tmp_path))
+    assert counts["other"] == 1
+    assert counts["app"] >= 3
+
+
+def backup_of(name: str) -> Callable[[Event], bool]:
+    return lambda event: event["event"] == "backed up" and event.get("source") == name
