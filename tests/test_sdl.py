@@ -271,6 +271,7 @@ def app(database: Database, sidecar: Sidecar) -> Iterator[subprocess.Popen[bytes
     script = script.replace("http://backup/", f"http://127.0.0.1:{sidecar.server_port}/")
     script = script.replace("sleep 2", "sleep 0.1").replace("YOUR_TABLE", "pin").replace("YOUR-COMMAND", "true")
     settings = os.environ | {
+        "no_proxy": "127.0.0.1",
         "DATABASE_URL": database.tcp_uri,
         "PATH": f"{database.server.binaries.psql.parent}:{os.environ['PATH']}",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def main() -> int:
         except Exception:  # noqa: BLE001  # the figures so far are of interest all the more
             say(traceback.format_exc())
             tallies["old and new lease, in a bucket"].fault("the soak did not come to its end")
+        if options.log and (said := Path(name, "sidecars.log")).exists():
+            shutil.copy(said, options.log)
         for process in left_behind(Path(name), PATIENCE):
             tallies["old and new lease, in a bucket"].fault(f"a process is left behind: {process}")
     print(f"seed: {options.seed}")
@@ -50,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of a run before, to see it again")
     parser.add_argument("--runs", type=int, default=200, help="scheduled backups, at least (default 200)")
     parser.add_argument("--disk-runs", type=int, default=25, help="of them on a disk that fills up, besides")
+    parser.add_argument("--log", help="a file for all that the sidecars said")
     return parser.parse_args()
 
 

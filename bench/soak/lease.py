@@ -87,6 +87,8 @@ class Lease:
         self.look()
         self._watch.stop()
         self.sidecar.__exit__()
+        with (self.folder.parent / "sidecars.log").open("a") as log:
+            log.writelines(self.sidecar.raw)
         self.sidecar = None
 
     def look(self) -> int:

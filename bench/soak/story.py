@@ -145,6 +145,7 @@ WAYS: list[Way] = [dropped, dropped_under_a_living_sidecar, emptied_under_a_livi
 def wipe(play: Play, lease: Lease, way: Way) -> None:
     """A new sidecar has to bring the database back as the newest good backup has it."""
     play.tally.incident(f"database {way.__name__.replace('_', ' ')}")
+    lease.let_run(1)
     lease.rest()
     if play.rng.random() < 0.5:
         lease.let_run(2)
