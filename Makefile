@@ -8,7 +8,7 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wide lint fix bench venv clean
+.PHONY: help demo test test-wide lint fix bench soak venv clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ fix: $(STAMP)-dev ## mend what ruff can mend
 bench: $(STAMP)-dev ## ratios against other tools, side by side; ARGS="--only restore" picks rows
 	@.ci/system-packages bench
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(STAMP)-dev ## backups while everything around goes wrong, for minutes; ARGS="--seed 7 --runs 50"
+	@.ci/system-packages test
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 venv: $(STAMP)-dev ## .venv with the package and all that its developers need
 

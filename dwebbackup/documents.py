@@ -7,9 +7,11 @@ import binascii
 import dataclasses
 import json
 import re
+import threading
 import types
 import typing
 from array import array
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from dwebbackup.errors import Damaged, ToolMissing
@@ -39,12 +41,24 @@ def encode(kind: str, record: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def decode(kind: str, record: type[Record], document: bytes) -> Record:
+_DECODING = threading.Lock()
+"""One document at a time: the interpreter lock lets no two threads parse at once anyway, and each that is half done
+takes ten times the memory of its text.
+"""
+
+
+def decode(kind: str, record: type[Record], document: bytes, without: Collection[str] = ()) -> Record:
     """The inverse of `encode`.
 
     Unknown fields are ignored unless `critical` names them. Raises `Damaged` when a key stands twice, a field
     is missing or of the wrong type, or an integer is too large; `ToolMissing` when a newer version wrote it.
+    Fields named in *without* are as by default, whatever the document says of them.
     """
+    with _DECODING:
+        return _decoded(kind, record, document, without)
+
+
+def _decoded(kind: str, record: type[Record], document: bytes, without: Collection[str]) -> Record:
     try:
         value = json.loads(document.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -52,6 +66,8 @@ def decode(kind: str, record: type[Record], document: bytes) -> Record:
     if not isinstance(value, dict) or value.get("kind") != kind:
         raise Damaged(f"this is not a dwebbackup {kind}")
     _check_version(kind, value, record)
+    for name in without:
+        value.pop(name, None)
     return typing.cast("Record", _build(record, value, kind))
 
 

@@ -21,7 +21,7 @@ from dwebbackup.manifest import (
     index_path,
     restoration_path,
 )
-from dwebbackup.ports import Store
+from dwebbackup.ports import Store, Stored
 from dwebbackup.records import Access, Signer
 
 HEAD = "head.json"
@@ -30,8 +30,13 @@ GENESIS = "genesis.json"
 PARALLEL = 8
 """Manifests read at once; what counts is the store's latency."""
 
-INDEXES = 3
-"""Indexes fetched at once: they may have 3 MiB each."""
+ROOM = 9 * 1024 * 1024
+"""Bytes of indexes fetched and not yet decoded, at most: one may have 3 MiB."""
+
+PAST = ("kept", "history")
+"""What a manifest says of those before it. After a thousand backups that is nearly all of it, and takes ten times as
+long to decode as the rest: whoever reads them all and asks each about itself reads them without.
+"""
 
 Record = TypeVar("Record", Manifest, Index, Streams)
 Item = TypeVar("Item")
@@ -64,14 +69,16 @@ class Holdings:
 
     def refs(self) -> list[ManifestRef]:
         """All manifests listed, oldest first. Raises `StoreUnreachable`: a failed listing is never "none"."""
-        return list(self.sizes())
+        return list(self.listed())
+
+    def listed(self) -> dict[ManifestRef, Stored]:
+        """The same, and what the listing tells of each."""
+        found = {ManifestRef.parse_name(each.name.rpartition("/")[2]): each for each in self.store.list("manifests/")}
+        return {ref: found[ref] for ref in sorted(filter(None, found), key=age)}
 
     def sizes(self) -> dict[ManifestRef, int]:
         """The same, and how many bytes each has."""
-        found = {
-            ManifestRef.parse_name(each.name.rpartition("/")[2]): each.size for each in self.store.list("manifests/")
-        }
-        return {ref: found[ref] for ref in sorted(filter(None, found), key=age)}
+        return {ref: each.size for ref, each in self.listed().items()}
 
     def head(self) -> Head | None:
         """The writer's own word on what is newest. Raises `Damaged`."""
@@ -81,11 +88,13 @@ class Holdings:
             return None
         return records.read_line(Head, data, self._access.verify_key)
 
-    def read(self, ref: ManifestRef) -> Backup:
-        """One manifest. Raises `Damaged`, `ObjectMissing`, `ToolMissing`."""
+    def read(self, ref: ManifestRef, without: Collection[str] = ()) -> Backup:
+        """One manifest; fields named in *without* (`PAST`) are empty in it. Raises `Damaged`, `ObjectMissing`,
+        `ToolMissing`.
+        """
         sealed = self.store.get(f"manifests/{ref.name}")
         records.check(f"manifest {ref.id}", sealed, ref.sha256)
-        manifest = records.unseal(Manifest, sealed, self._access)
+        manifest = records.unseal(Manifest, sealed, self._access, without)
         if manifest.writer != self.writer or manifest.sequence != ref.sequence:
             raise Damaged(f"manifest {ref.id} says that it is {manifest.writer} {manifest.sequence}")
         expected = max((parent.sequence for parent in manifest.parents), default=0) + 1
@@ -93,12 +102,12 @@ class Holdings:
             raise Damaged(f"manifest {ref.id} does not follow its parents (it would be {expected})")
         return Backup(ref, manifest, len(sealed))
 
-    def read_all(self, refs: Iterable[ManifestRef]) -> Iterator[Backup | Unreadable]:
+    def read_all(self, refs: Iterable[ManifestRef], without: Collection[str] = ()) -> Iterator[Backup | Unreadable]:
         """Each manifest, or why it can't be had; in the order asked for, and only a few in memory at once."""
 
         def one(ref: ManifestRef) -> Backup | Unreadable:
             try:
-                return self.read(ref)
+                return self.read(ref, without)
             except (Damaged, KeyForbids, ToolMissing) as error:
                 return error
 
@@ -123,14 +132,36 @@ class Holdings:
         """The indexes a manifest names, in its order."""
         return list(self.each_index(manifest.indexes))
 
-    def each_index(self, refs: Collection[ObjectRef]) -> Iterator[Index]:
-        """These indexes, in the order asked for.
+    def each_index(self, refs: Iterable[ObjectRef]) -> Iterator[Index]:
+        """These indexes, in the order asked for. Raises why the first that can't be had can't."""
+        for read in self.read_indexes(refs):
+            if not isinstance(read, Index):
+                raise read
+            yield read
 
-        A few are fetched at once, and one at a time is decoded, which takes six times their sealed size.
+    def read_indexes(self, refs: Iterable[ObjectRef]) -> Iterator[Index | Unreadable]:
+        """Each of these indexes, or why it can't be had; in the order asked for.
+
+        A few are fetched at once, and one at a time is decoded, which takes six times its sealed size.
         """
-        fetched = ahead(lambda ref: self._sealed("index", ref), refs, INDEXES)
-        for ref, sealed in zip(refs, fetched, strict=True):
-            yield self._unsealed(Index, ref, sealed)
+        for ref, sealed in ahead(lambda ref: (ref, self.fetched(ref)), refs, ROOM, weight):
+            yield self.opened(ref, sealed)
+
+    def fetched(self, ref: ObjectRef) -> bytes | Damaged:
+        """An index as it is stored, or why it can't be had; `opened` opens it."""
+        try:
+            return self._sealed("index", ref)
+        except Damaged as error:
+            return error
+
+    def opened(self, ref: ObjectRef, sealed: bytes | Damaged) -> Index | Unreadable:
+        """The index, or why it can't be had."""
+        if not isinstance(sealed, bytes):
+            return sealed
+        try:
+            return self._unsealed(Index, ref, sealed)
+        except (Damaged, KeyForbids, ToolMissing) as error:
+            return error
 
     def index(self, ref: ObjectRef) -> Index:
         return self._object(Index, ref)
@@ -139,15 +170,20 @@ class Holdings:
         """The manifest with its streams, wherever they stand."""
         if not manifest.spilled:
             return manifest
-        spilled = self._object(Streams, manifest.spilled)
-        if spilled.run != manifest.run or len(spilled.sources) != len(manifest.sources):
-            raise Damaged("the streams of this manifest belong to another")
+        spilled = self.streams(manifest.spilled, manifest.run, len(manifest.sources))
         sources = zip(manifest.sources, spilled.sources, strict=True)
         return replace(
             manifest,
             sources=tuple(replace(source, streams=streams) for source, streams in sources),
             spilled=None,
         )
+
+    def streams(self, ref: ObjectRef, run: str, sources: int) -> Streams:
+        """Those of a manifest that stand in an object of their own. Raises `Damaged` where they are another's."""
+        spilled = self._object(Streams, ref)
+        if spilled.run != run or len(spilled.sources) != sources:
+            raise Damaged("the streams of this manifest belong to another")
+        return spilled
 
     def _object(self, record: type[Record], ref: ObjectRef) -> Record:
         return self._unsealed(record, ref, self._sealed(records.kind_of(record), ref))
@@ -172,20 +208,36 @@ def sources_of(manifest: Manifest) -> list[str]:
     return [source.facts.name for source in manifest.sources]
 
 
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], most: int = PARALLEL) -> Iterator[Result]:
-    """Every item's result, in order; *most* are worked on before they are asked for, and no more are held."""
-    with ThreadPoolExecutor(most, "catalog") as pool:
-        waiting: deque[Future[Result]] = deque()
+def ahead(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    most: int = PARALLEL,
+    weight: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Result]:
+    """Every item's result, in order. Those that weigh *most* together are worked on before they are asked for, and no
+    more are held.
+    """
+    with ThreadPoolExecutor(PARALLEL, "catalog") as pool:
+        waiting: deque[tuple[int, Future[Result]]] = deque()
+        held = 0
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > most:
-                    yield waiting.popleft().result()
+                waiting.append((weight(item), pool.submit(work, item)))
+                held += waiting[-1][0]
+                while held > most:
+                    weighs, future = waiting.popleft()
+                    held -= weighs
+                    yield future.result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[1].result()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
+
+
+def weight(ref: ObjectRef) -> int:
+    """What an index takes of `ROOM`: so that no more than `PARALLEL` are fetched at once, however small they say they are."""
+    return max(ref.size, ROOM // PARALLEL)
 
 
 def age(ref: ManifestRef) -> tuple[int, str]:

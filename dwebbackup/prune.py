@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from dwebbackup import clock, lineage
+from dwebbackup import clock
 from dwebbackup.access import PROBES, Opened, has
-from dwebbackup.catalog import Backup, Catalog, Newest, ahead
+from dwebbackup.catalog import Catalog, Newest, ahead
 from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, over, under_way
-from dwebbackup.errors import Damaged, Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
-from dwebbackup.manifest import Head, ManifestRef, ObjectRef, index_path
+from dwebbackup.errors import Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
+from dwebbackup.inventory import Inventory, Outline
+from dwebbackup.manifest import Head, ManifestRef
 from dwebbackup.ports import Store, Stored
 
 KEEP_WITHIN = 14 * 24 * 3600
@@ -33,6 +34,8 @@ class Plan:
     keep: tuple[ManifestRef, ...]
     spared: tuple[tuple[ManifestRef, str], ...] = ()
     """Those that were chosen and stay all the same, and why."""
+    outlines: Mapping[ManifestRef, Outline] = field(default_factory=dict, compare=False, repr=False)
+    """What was read of manifests when this was planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,10 @@ class Pruned:
     """Why packs and indexes had to stay this time; a later prune deletes them."""
 
 
-def plan(opened: Opened, chosen: Collection[ManifestRef]) -> Plan:
+def plan(opened: Opened, chosen: Collection[ManifestRef], inventory: Inventory | None = None) -> Plan:
     """Decide which of *chosen* may go; nothing is deleted. What is gone already is left out.
+
+    *inventory*: what whoever chose has read already.
 
     What a head names, the tips, and each source's newest good backup stay whatever anybody chooses; with a writer key,
     what is young as well. Raises `KeyForbids` for a reader key, `Damaged` when what is newest cannot be read,
@@ -61,16 +66,19 @@ def plan(opened: Opened, chosen: Collection[ManifestRef]) -> Plan:
     if not newest.tips:
         raise NoSuchBackup(f"{catalog.store.url} has no backup that can be read, so nothing is pruned")
     stay = _named_as_newest(head, newest)
-    wanted = [ref for ref in newest.refs if ref in set(chosen)]
+    among = set(chosen)
+    wanted = [ref for ref in newest.refs if ref in among]
+    inventory = inventory or Inventory(catalog)
     if wanted:
-        stay |= _newest_good(catalog, newest.refs)
+        stay |= _newest_good(inventory, newest.refs)
     if not opened.identities:
-        stay |= _young(catalog.store, wanted)
-    drop = tuple(ref for ref in wanted if ref not in stay)
+        stay |= _young(catalog, wanted)
+    drop = {ref: None for ref in wanted if ref not in stay}
     return Plan(
-        drop,
+        tuple(drop),
         keep=tuple(ref for ref in newest.refs if ref not in drop),
         spared=tuple((ref, stay[ref]) for ref in wanted if ref in stay),
+        outlines=inventory.known,
     )
 
 
@@ -107,10 +115,12 @@ def require_right(opened: Opened) -> None:
         )
 
 
-def _young(store: Store, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
-    now = time_of(store)
+def _young(catalog: Catalog, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
+    """One that is not listed, though it is there, may be young."""
+    now = time_of(catalog.store)
     why = f"with a writer key nothing of the last {KEEP_WITHIN // 86400} days is dropped"
-    return {ref: why for ref in refs if now - store.head(f"manifests/{ref.name}").modified < KEEP_WITHIN}
+    listed = catalog.listed()
+    return {ref: why for ref in refs if ref not in listed or now - listed[ref].modified < KEEP_WITHIN}
 
 
 def _named_as_newest(head: Head | None, newest: Newest) -> dict[ManifestRef, str]:
@@ -125,39 +135,17 @@ def _named_as_newest(head: Head | None, newest: Newest) -> dict[ManifestRef, str
     return stay
 
 
-def _newest_good(catalog: Catalog, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
+def _newest_good(inventory: Inventory, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:
     """Of each source the newest backup that is not suspect and whose packs are all there: others stand for nothing."""
     stay: dict[ManifestRef, str] = {}
     settled: set[str] = set()
-    backwards = sorted(refs, key=lambda ref: ref.sequence, reverse=True)
-    for ref, read in zip(backwards, catalog.read_all(backwards), strict=True):
-        if isinstance(read, Backup):
-            tallies = lineage.tallies(read.manifest)
-            names = {tally.source for tally in tallies if not tally.suspect} - settled
-            if names and whole(catalog, [read]):
+    for ref, outline in inventory.outlines(sorted(refs, key=lambda ref: ref.sequence, reverse=True)):
+        if isinstance(outline, Outline):
+            names = {tally.source for tally in outline.tallies if not tally.suspect} - settled
+            if names and inventory.whole([ref]):
                 settled |= names
                 stay[ref] = f"it is the newest good one of {', '.join(sorted(names))}"
     return stay
-
-
-def whole(catalog: Catalog, backups: Iterable[Backup]) -> set[ManifestRef]:
-    """Those of which all that they name is in the store, as long as it should be."""
-    sizes: dict[ObjectRef, dict[str, int]] = {}
-    missing: dict[ManifestRef, dict[str, int]] = {}
-    for backup in backups:
-        new = [ref for ref in backup.manifest.indexes if ref not in sizes]
-        try:
-            catalog.whole(backup.manifest)
-            for ref, index in zip(new, catalog.each_index(new), strict=True):
-                sizes[ref] = {pack.path: pack.size for pack in index.packs}
-        except Damaged:
-            continue
-        missing[backup.ref] = {path: size for ref in backup.manifest.indexes for path, size in sizes[ref].items()}
-    for stored in catalog.store.list("packs/"):
-        for packs in missing.values():
-            if packs.get(stored.name) == stored.size:
-                del packs[stored.name]
-    return {ref for ref, packs in missing.items() if not packs}
 
 
 # --- what nobody needs any more ---
@@ -195,18 +183,24 @@ def _waits(store: Store, now: float) -> str:
 
 
 def _named(catalog: Catalog, planned: Plan) -> set[str]:
-    """Every pack and index that a manifest names, all of them read anew."""
+    """Every pack and index that a manifest names which is listed now: others may have written meanwhile.
+
+    What was read for planning is not read again: a manifest's name is the digest of its bytes, so it names the same
+    still. What was dropped and is listed all the same is read, to see whether it is there.
+    """
     newest = catalog.newest()
     _require_all_listed(catalog.store, newest, planned)
+    dropped = set(planned.drop)
+    inventory = Inventory(catalog, {ref: each for ref, each in planned.outlines.items() if ref not in dropped})
     names: set[str] = set()
     indexes = {}
-    for ref, read in zip(newest.refs, catalog.read_all(newest.refs), strict=True):
-        if not isinstance(read, Backup):
-            if ref in planned.drop and isinstance(read, ObjectMissing):
+    for ref, outline in inventory.outlines(newest.refs):
+        if not isinstance(outline, Outline):
+            if ref in dropped and isinstance(outline, ObjectMissing):
                 continue  # deleted above, and still listed
-            raise read
-        indexes.update(dict.fromkeys(read.manifest.indexes))
-        names.update(index_path(each.sha256) for each in [*read.manifest.indexes, read.manifest.spilled] if each)
+            raise outline
+        indexes.update(dict.fromkeys(outline.indexes))
+        names.update(outline.paths)
     for index in catalog.each_index(indexes):
         names.update(pack.path for pack in index.packs)
     return names

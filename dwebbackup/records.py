@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -87,8 +87,8 @@ def seal(record: Sealable, signer: Signer) -> bytes:
     return age.seal(skippable_frame(signer.public + signature, SIGNATURE) + signed, signer.recipients)
 
 
-def unseal(record: type[Record], sealed: bytes, access: Access) -> Record:
-    """The inverse of `seal`.
+def unseal(record: type[Record], sealed: bytes, access: Access, without: Collection[str] = ()) -> Record:
+    """The inverse of `seal`; fields *without* which it will do are not decoded.
 
     Raises `Damaged` unless it opens, *access*'s writer signed it and it is whole; `KeyForbids` when it is
     sealed to others; `ToolMissing` when a newer version wrote it.
@@ -105,7 +105,7 @@ def unseal(record: type[Record], sealed: bytes, access: Access) -> Record:
         )
     if not verify(access.verify_key, label(kind), bytes(plain[_SIGNED:]), signature):
         raise Damaged(f"the signature of this {kind} does not hold")
-    return decode(kind, record, decompress(plain[_SIGNED:], LARGEST))
+    return decode(kind, record, decompress(plain[_SIGNED:], LARGEST), without)
 
 
 def digest(sealed: bytes) -> str:

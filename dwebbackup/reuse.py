@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dwebbackup.catalog import Catalog
-from dwebbackup.errors import Damaged, ObjectMissing
+from dwebbackup.errors import Damaged
 from dwebbackup.known import KnownChunks, Numbering
-from dwebbackup.manifest import NAME_SIZE, ObjectRef, PackEntry
+from dwebbackup.manifest import NAME_SIZE, Index, ObjectRef, PackEntry
 from dwebbackup.ports import Stored
 from dwebbackup.sparse import Spans, Use, is_wasteful, sparse, together, uses
 
@@ -67,11 +67,12 @@ def reusable(
     numbers: list[int] = []
     usable: list[ObjectRef] = []
     packs: dict[str, list[_Loaded]] = {}
-    for ref in dict.fromkeys(refs):
-        try:
-            index = catalog.index(ref)
-        except (Damaged, ObjectMissing):
+    wanted = list(dict.fromkeys(refs))
+    for ref, index in zip(wanted, catalog.read_indexes(wanted), strict=True):
+        if isinstance(index, Damaged):
             continue
+        if not isinstance(index, Index):
+            raise index
         for pack in index.packs:
             packs.setdefault(pack.path, []).append(_load(known, pack))
         if spans and ref in spans:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dwebbackup import clock, lineage, prune
+from dwebbackup import clock, prune
 from dwebbackup.access import Opened
-from dwebbackup.catalog import Backup, Catalog
-from dwebbackup.manifest import Manifest, ManifestRef, Tally
+from dwebbackup.inventory import Inventory, Outline
+from dwebbackup.manifest import ManifestRef, Tally
 from dwebbackup.prune import Plan
 from dwebbackup.retention import Candidate, Decision, Policy, decide
 
@@ -47,34 +47,30 @@ def select(opened: Opened, policy: Policy) -> Selection:
     prune.require_right(opened)
     catalog = opened.catalog
     now = prune.time_of(catalog.store)
-    stored = {each.name.rpartition("/")[2]: each.modified for each in catalog.store.list("manifests/")}
+    listed, inventory = catalog.listed(), Inventory(catalog)
     known: dict[ManifestRef, _Known] = {}
     unread = []
-    refs = catalog.refs()
-    for ref, read in zip(refs, catalog.read_all(refs), strict=True):
-        if isinstance(read, Backup):
-            known[ref] = _Known.of(read.manifest, stored.get(ref.name))
+    for ref, outline in inventory.outlines(listed):
+        if isinstance(outline, Outline):
+            known[ref] = _Known(outline.finished, listed[ref].modified, outline.tallies)
         else:
-            unread.append(f"manifest {ref.id} stays, since it cannot be read: {read}")
-    candidates = _checked(catalog, list(_candidates(known)), policy.floor)
+            unread.append(f"manifest {ref.id} stays, since it cannot be read: {outline}")
+    candidates = _checked(inventory, list(_candidates(known)), policy.floor)
     decisions = decide(policy, candidates, now)
-    plan = prune.plan(opened, [each.ref for each in decisions if not each.keep])
+    plan = prune.plan(opened, [each.ref for each in decisions if not each.keep], inventory)
     undercut = {name for each in decisions if each.undercut for name in known[each.ref].sources}
-    judged = tuple(_judged(each, known[each.ref], plan) for each in decisions)
+    spared = dict(plan.spared)
+    judged = tuple(_judged(each, known[each.ref], spared.get(each.ref, "")) for each in decisions)
     return Selection(judged, plan, tuple(sorted(undercut)), tuple(unread))
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What one manifest says, without its streams: there may be thousands."""
+    """What one manifest says, and when the store took it in."""
 
     finished: str
-    modified: float | None
+    modified: float
     tallies: tuple[Tally, ...]
-
-    @classmethod
-    def of(cls, manifest: Manifest, modified: float | None) -> _Known:
-        return cls(manifest.finished, modified, lineage.tallies(manifest))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -89,8 +85,7 @@ class _Known:
             return 0.0
 
 
-def _judged(decision: Decision, known: _Known, plan: Plan) -> Judged:
-    spared = dict(plan.spared).get(decision.ref)
+def _judged(decision: Decision, known: _Known, spared: str) -> Judged:
     keep, reasons = (True, (f"spared: {spared}",)) if spared else (decision.keep, decision.reasons)
     return Judged(decision.ref, known.finished, known.sources, keep, reasons)
 
@@ -106,7 +101,7 @@ def _candidates(known: dict[ManifestRef, _Known]) -> Iterator[Candidate]:
 def _origins(known: Iterable[_Known]) -> dict[str, str]:
     """Which database each one continues: as its first good backup says, since later ones may be anybody's."""
     origins: dict[str, str] = {}
-    for each in sorted(known, key=lambda each: each.modified or 0.0):
+    for each in sorted(known, key=lambda each: each.modified):
         for tally in each.tallies:
             if not tally.suspect:
                 origins.setdefault(tally.identity, tally.follows)
@@ -122,13 +117,12 @@ def _first(identity: str, origins: dict[str, str]) -> str:
     return min(seen) if identity in seen else identity
 
 
-def _checked(catalog: Catalog, candidates: Sequence[Candidate], floor: int) -> list[Candidate]:
+def _checked(inventory: Inventory, candidates: Sequence[Candidate], floor: int) -> list[Candidate]:
     """The same; so many of each source as the floor demands are looked at, and what lost something is not good."""
     checked = list(candidates)
     settled: set[ManifestRef] = set()
     while todo := {each.ref for each in _newest_good(checked, floor)} - settled:
-        backups = [read for read in catalog.read_all(todo) if isinstance(read, Backup)]
-        lost = todo - prune.whole(catalog, backups)
+        lost = todo - inventory.whole(todo)
         checked = [replace(each, good=False) if each.ref in lost else each for each in checked]
         settled |= todo
     return checked

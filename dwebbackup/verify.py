@@ -16,6 +16,7 @@ from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
 from dwebbackup.documents import encode
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
+from dwebbackup.holdings import PARALLEL, PAST, ROOM, Unreadable, ahead, weight
 from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
 from dwebbackup.ports import Progress, Stored
 
@@ -62,7 +63,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
     count = 0
-    for count, each in enumerate(backups, 1):  # noqa: B007
+    for count, each in enumerate(indexes.here_for(backups), 1):  # noqa: B007
         findings.extend(Finding("warning", "catalog", doubt) for doubt in each.doubts)
         findings.extend(_standing(each, told.get(each.ref)))
         entries = _check_backup(opened, each, indexes, present, findings)
@@ -82,12 +83,32 @@ class _Indexes:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._slim: dict[ObjectRef, Index] = {}
+        self._unreadable: dict[ObjectRef, Unreadable] = {}
+
+    def here_for(self, backups: Iterable[Backup]) -> Iterator[Backup]:
+        """Each of them when its indexes are here; those of the next few are under way meanwhile."""
+        catalog = self._catalog
+
+        def fetched(step: Backup | ObjectRef) -> tuple[Backup | ObjectRef, bytes | Damaged]:
+            return step, b"" if isinstance(step, Backup) else catalog.fetched(step)
+
+        for step, sealed in ahead(fetched, _steps(backups), ROOM, _weight):
+            if isinstance(step, Backup):
+                yield step
+            else:
+                self._note(step, catalog.opened(step, sealed))
+
+    def _note(self, ref: ObjectRef, read: Index | Unreadable) -> None:
+        if isinstance(read, Index):
+            self._slim[ref] = _slim(read)
+        else:
+            self._unreadable[ref] = read
 
     def layout(self, manifest: Manifest) -> Layout:
         """Where the manifest's chunks stand, to count them by. Raises `Damaged`, `KeyForbids`, `ToolMissing`."""
         for ref in manifest.indexes:
-            if ref not in self._slim:
-                self._slim[ref] = _slim(self._catalog.index(ref))
+            if ref in self._unreadable:
+                raise self._unreadable[ref].with_traceback(None)  # which would grow with each backup that uses it
         return Layout([self._slim[ref] for ref in manifest.indexes])
 
     def whole(self, packs: Iterable[PackEntry], findings: list[Finding]) -> Iterator[list[PackEntry]]:
@@ -108,6 +129,21 @@ class _Indexes:
             new = {_description(pack): pack for pack in index.packs if pack.sha256 in wanted}
             yield [pack for description, pack in new.items() if description not in seen]
             seen.update(new)
+
+
+def _steps(backups: Iterable[Backup]) -> Iterator[Backup | ObjectRef]:
+    """The backups, each behind those of its indexes that no other before it has."""
+    known: set[ObjectRef] = set()
+    for backup in backups:
+        for ref in backup.manifest.indexes:
+            if ref not in known:
+                known.add(ref)
+                yield ref
+        yield backup
+
+
+def _weight(step: Backup | ObjectRef) -> int:
+    return ROOM // PARALLEL if isinstance(step, Backup) else weight(step)
 
 
 def _description(pack: PackEntry) -> bytes:
@@ -150,7 +186,7 @@ def _listed(opened: Opened, told: dict[ManifestRef, Summary], findings: list[Fin
 
 def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Finding]) -> Iterator[Backup]:
     """Every manifest that can be read, one by one."""
-    for ref, read in zip(refs, catalog.read_all(refs), strict=True):
+    for ref, read in zip(refs, catalog.read_all(refs, without=PAST), strict=True):
         if isinstance(read, Backup):
             yield read
         else:

@@ -127,6 +127,7 @@ EVERY = [
     ["verify"],
     ["prune"],
     ["doctor"],
+    ["links", "dwebbackup.yaml"],
     ["demo"],
 ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.soak.incidents import prune
 from bench.soak.lease import Lease, in_background
 from bench.soak.oracle import judge
-from bench.soak.story import Play
+from bench.soak.story import Play, rest_in_health
 from bench.soak.tally import MIB, Tally, say
 from dwebbackup.scratch.postgres import ScratchPostgres
 
@@ -34,9 +34,7 @@ def full_disk(play: Play, before: Lease, tally: Tally, laboratory: ScratchPostgr
         while tally.runs < runs:
             lease.let_run(play.rng.randint(1, 3))
             play.rng.choice([_fill_up, _fill_up_and_kill, _sweep])(play, lease, disk)
-        lease.rest()
-        lease.let_run(2)
-        lease.stop()
+        rest_in_health(lease)
         judge(play.folder, place, play.chronicles, play.emptied, laboratory, tally)
 
 
@@ -57,7 +55,7 @@ def _fill_up(play: Play, lease: Lease, disk: Path) -> None:
     lease.tally.incident("disk full")
     ballast = _ballast(play, disk)
     lease.nudge()
-    time.sleep(play.rng.uniform(0, 4))
+    play.pause(4)
     ballast.unlink()
 
 
@@ -65,10 +63,10 @@ def _fill_up_and_kill(play: Play, lease: Lease, disk: Path) -> None:
     lease.tally.incident("disk full, sidecar killed")
     ballast = _ballast(play, disk)
     lease.nudge()
-    time.sleep(play.rng.uniform(0, 3))
+    play.pause(3)
     lease.kill()
     lease.start()
-    time.sleep(play.rng.uniform(0, 3))
+    play.pause(3)
     ballast.unlink()
 
 

@@ -96,7 +96,7 @@ def machine_crashed(scene: Scene) -> None:
 def sidecar_stopped(scene: Scene) -> None:
     scene.begin_run()
     scene.lease.stop()
-    scene.lease.start(BACKUP_ON_STOP=scene.rng.choice(["yes", "no"]))
+    scene.lease.start(BACKUP_ON_STOP=scene.rng.choice(["yes", "no"]), RATE=scene.rng.choice(["10M", "100K"]))
 
 
 def sidecar_frozen(scene: Scene) -> None:

@@ -55,6 +55,9 @@ class Play:
         self.leases.append(lease)
         return lease
 
+    def pause(self, longest: float) -> None:
+        time.sleep(self.rng.uniform(0, longest))
+
     def end(self) -> None:
         """Whatever is still running."""
         for lease in self.leases:
@@ -93,9 +96,7 @@ def old_and_new_lease(play: Play, runs: int) -> Lease:
         let_go_wrong(play, [new], play.tally.runs + max(1, (runs - play.tally.runs) // len(WAYS)))
         wipe(play, new, way)
     let_go_wrong(play, [new], max(runs, play.tally.runs + 2))
-    new.rest()
-    new.let_run(2)
-    new.stop()
+    rest_in_health(new)
     return new
 
 
@@ -108,6 +109,17 @@ def let_go_wrong(play: Play, leases: list[Lease], runs: int) -> None:
             lease.let_run(play.rng.randint(1, 3))
         play.tally.incident(incidents.words_of(incident))
         incident(Scene(play.rng.choice(leases), play.gate, play.rng))
+
+
+def rest_in_health(lease: Lease) -> None:
+    """Nothing is wrong any more, nobody writes, and the sidecar ends."""
+    lease.rest()
+    lease.let_run(2)
+    assert lease.sidecar
+    answer = lease.sidecar.get("/healthz")
+    if answer.status_code != 200:
+        lease.tally.fault(f"all is well at the end, and /healthz answers {answer.status_code}: {answer.text}")
+    lease.stop()
 
 
 # --- a database that is gone ---
@@ -153,11 +165,27 @@ def wipe(play: Play, lease: Lease, way: Way) -> None:
     promised = newest_promise(play.tally, lease.chronicle)
     way(play, lease)
     lease.start(RESTORE_KEY=READER)
-    if play.rng.random() < 0.5:
-        time.sleep(play.rng.uniform(0.5, 3))
+    if play.rng.random() < 0.7:
+        disturb_restore(play, lease)
+    take_over(play, lease, lease.chronicle, promised)
+
+
+def disturb_restore(play: Play, lease: Lease) -> None:
+    lease.wait_for(lambda event: event.get("decision") == "restore")
+    play.pause(1)
+    way = play.rng.choice(["sidecar killed", "store away", "database crashed"])
+    play.tally.incident(f"{way} during a restore")
+    if way == "sidecar killed":
         lease.kill()
         lease.start(RESTORE_KEY=READER)
-    take_over(play, lease, lease.chronicle, promised)
+    elif way == "store away":
+        play.gate.shut()
+        play.pause(3)
+        play.gate.open()
+    else:
+        lease.server.kill()
+        play.pause(3)
+        lease.server.start()
 
 
 def second_lease(play: Play, old: Lease) -> Lease:

@@ -15,6 +15,10 @@ PAUSE = 0.03
 """Seconds between two transactions at most: the machine has other things to do."""
 
 
+STRONG = 0.015
+"""Share of the transactions that lock a table against everybody: once in a few seconds."""
+
+
 @dataclass(slots=True)
 class Entry:
     """A transaction with its number in the ledger."""
@@ -53,7 +57,7 @@ class Chronicle:
 
 
 class Writers:
-    """Two at a time, of which the second one also changes the schema. They outlive any end of their server."""
+    """Two at a time, of which one empties and refills a table, and the other one changes the schema. They outlive any end of their server."""
 
     def __init__(self, uri: str, chronicle: Chronicle, seed: int) -> None:
         self.chronicle = chronicle
@@ -62,7 +66,7 @@ class Writers:
         self._uri = uri
         self._stop = threading.Event()
         self._failure: BaseException | None = None
-        tasks = [(seed, ROWS), (seed + 1, ROWS + SCHEMA)]
+        tasks = [(seed, [refill_cache]), (seed + 1, MIGRATIONS)]
         self._threads = [threading.Thread(target=self._write, args=task, daemon=True) for task in tasks]
         for thread in self._threads:
             thread.start()
@@ -75,20 +79,21 @@ class Writers:
         if self._failure:
             raise self._failure
 
-    def _write(self, seed: int, tasks: list[Task]) -> None:
+    def _write(self, seed: int, strong: list[Task]) -> None:
         rng = random.Random(seed)
         try:
             while not self._stop.is_set():
                 with suppress(psycopg.OperationalError):  # the server ended, or is not there
-                    self._session(rng, tasks)
+                    self._session(rng, strong)
                 self._stop.wait(0.1)
         except BaseException as error:  # noqa: BLE001  # told by `stop`
             self._failure = error
 
-    def _session(self, rng: random.Random, tasks: list[Task]) -> None:
+    def _session(self, rng: random.Random, strong: list[Task]) -> None:
         options = "-c search_path=soak -c lock_timeout=5s -c client_min_messages=error"
         with psycopg.connect(self._uri, options=options) as connection:
             while not self._stop.is_set():
+                tasks = strong if rng.random() < STRONG else ROWS
                 self._transaction(connection, rng, rng.choice(tasks))
                 self._stop.wait(rng.uniform(0, PAUSE))
 
@@ -210,6 +215,6 @@ def refresh_view(connection: psycopg.Connection, _rng: random.Random) -> None:
 
 ROWS = [
     *[pay, found_family, end_families, rename_children, append, lose_a_number] * 3,
-    *[add_file, write_into_file, remove_file, refill_cache],
+    *[add_file, write_into_file, remove_file],
 ]
-SCHEMA = [add_table, drop_table, add_column, rewrite_table, refresh_view]
+MIGRATIONS = [add_table, drop_table, add_column, rewrite_table, refresh_view]

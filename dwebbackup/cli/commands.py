@@ -23,6 +23,7 @@ SUMMARIES = {
     "prune": "Drop old backups, as a policy says.",
     "daemon": "Back up on schedule, beside a database.",
     "doctor": "Check everything that backups and restores need.",
+    "links": "Compute the links of files, offline.",
     "completion": "Print a script that completes commands and options.",
     "demo": "See the whole story on a throw-away server.",
 }

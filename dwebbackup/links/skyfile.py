@@ -1,0 +1,81 @@
+"""A small file as it lies in one sector of Skynet, and so its skylink: a layout, what the file is called, its bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from hashlib import blake2b
+
+from dwebbackup.errors import WrongConfiguration
+from dwebbackup.links.skylink import SECTOR, Skylink, fetch_size
+
+NAME = "data"
+"""What every file is called, so that its skylink depends on nothing but its bytes."""
+
+CONTENT_TYPE = "application/octet-stream"
+
+_LAYOUT = struct.Struct("<B QQQ BB 8s 64s")
+"""Version; sizes of file, metadata and fanout; the fanout's pieces; cipher and its key."""
+
+_PLAIN = bytes(7) + b"\1"
+
+_GO_ESCAPES: dict[str, str | int | None] = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+_LEAF = 64
+
+
+def skylink_of(data: bytes, name: str = NAME, content_type: str = CONTENT_TYPE) -> Skylink:
+    """What a portal answers to an upload of *data*. Raises `WrongConfiguration` where it does not fit."""
+    content = skyfile(data, name, content_type)
+    return Skylink(1, merkle_root(content), fetch=fetch_size(len(content)))
+
+
+def skyfile(data: bytes, name: str = NAME, content_type: str = CONTENT_TYPE) -> bytes:
+    """What stands in the sector, before the zeros. Raises `WrongConfiguration` where it does not fit."""
+    about = metadata(len(data), name, content_type)
+    if _LAYOUT.size + len(about) + len(data) > SECTOR:
+        room = SECTOR - _LAYOUT.size - len(about)
+        raise WrongConfiguration(
+            f"it has {len(data):,} bytes, and a skyfile of one sector has room for {room:,}",
+            "a larger file has a skylink only once a portal has cut it up",
+        )
+    return _LAYOUT.pack(1, len(data), len(about), 0, 0, 0, _PLAIN, bytes(64)) + about + data
+
+
+def metadata(size: int, name: str = NAME, content_type: str = CONTENT_TYPE) -> bytes:
+    """What a portal writes down about one uploaded file, byte for byte: order, omissions, escapes are those of Go."""
+    if not name or not name.isprintable() or not content_type.isprintable():
+        raise WrongConfiguration(f"a skyfile cannot be called {name!r} ({content_type!r})")
+    part = {"filename": name, "contenttype": content_type} | ({"len": size} if size else {})
+    text = json.dumps(
+        {"filename": name, "length": size, "subfiles": {name: part}}, separators=(",", ":"), ensure_ascii=False
+    )
+    return text.translate(str.maketrans(_GO_ESCAPES)).encode()
+
+
+def merkle_root(content: bytes) -> bytes:
+    """Of the sector that begins with *content* and has zeros behind it: BLAKE2b-256 over leaves of 64 bytes."""
+    assert len(content) <= SECTOR
+    content += bytes(-len(content) % _LEAF) or (b"" if content else bytes(_LEAF))
+    nodes = [_hash(b"\0" + content[at : at + _LEAF]) for at in range(0, len(content), _LEAF)]
+    for zeros in _ZEROS:
+        if len(nodes) % 2:
+            nodes.append(zeros)
+        pairs = iter(nodes)
+        nodes = [_hash(b"\1" + left + right) for left, right in zip(pairs, pairs, strict=True)]
+    return nodes[0]
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=32).digest()
+
+
+def _roots_of_zeros() -> tuple[bytes, ...]:
+    """Of nothing but zeros: a leaf, and then the level above it, up to half a sector."""
+    roots = [_hash(bytes(1 + _LEAF))]
+    while len(roots) < (SECTOR // _LEAF).bit_length() - 1:
+        roots.append(_hash(b"\1" + roots[-1] * 2))
+    return tuple(roots)
+
+
+_ZEROS = _roots_of_zeros()
