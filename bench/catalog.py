@@ -1,4 +1,4 @@
-"""The rows about many backups: what a list of them takes, and how many requests one more costs, with a store far away."""
+"""The rows about many backups, with a store far away: what a list, a prune and a verify of them take, and one more."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from bench.arena import Arena
 from bench.contenders import OURS_S3, Place
 from bench.far_away import FarAway, far_away
 from bench.gateway import gateway
-from bench.measure import output, seconds
-from bench.row import Row
+from bench.measure import cost, output, seconds
+from bench.row import MIB, Row
 from dwebbackup import clock, lineage, records
 from dwebbackup.access import open_writer
 from dwebbackup.catalog import HEAD
+from dwebbackup.indexing import put_index
 from dwebbackup.keys import OwnerKey, parse_key
-from dwebbackup.manifest import Head, Manifest, ManifestRef, ObjectRef, Summary, Tally
+from dwebbackup.manifest import Head, Index, Manifest, ManifestRef, ObjectRef, Summary, Tally
 from dwebbackup.stores.s3 import S3Store
 from dwebbackup.stores.s3_address import AccessKey, Address
 
@@ -45,6 +46,12 @@ catalog.latest()
 
 LINES = {"list": "dwebbackup list", "list --json": "dwebbackup list --json", "a sidecar's start": _START}
 
+ALL = {"prune": f'dwebbackup prune --keep "last {2 * MANY}"', "verify": "dwebbackup verify"}
+"""What reads every manifest and every index, and changes nothing."""
+
+ALLOWED_ALL = {"s": 30.0, "s of processor": 15.0, "MiB": 120.0, "requests": 3.0 * MANY}
+"""For each of them."""
+
 
 def catalog(arena: Arena) -> Iterator[Row]:
     """A real backup, and then copies of its manifest, each after the other."""
@@ -52,14 +59,17 @@ def catalog(arena: Arena) -> Iterator[Row]:
         return
     times: defaultdict[str, list[float]] = defaultdict(list)
     requests: defaultdict[int, list[float]] = defaultdict(list)
+    costs: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     sizes: list[float] = []
     where = f"a store {ROUND_TRIP * 1000:.0f} ms away"
     for _ in range(arena.rounds):
         for number in (10, 100, MANY):
-            size = _one_round(arena, number, times, requests)
+            size = _one_round(arena, number, times, requests, costs)
         sizes.append(size / 1000)
     for name in LINES:
         yield Row(f"{name}, {MANY:,} backups, {where}", "what is allowed", "s", times[name], [ALLOWED], 1.0)
+    for (name, unit), figures in costs.items():
+        yield Row(f"{name}, {MANY:,} backups, {where}", "what is allowed", unit, figures, [ALLOWED_ALL[unit]], 1.0)
     for number in (100, MANY):
         what = f"a backup's requests, {number:,} before"
         yield Row(what, "10 before", "", requests[number], requests[10])
@@ -67,7 +77,11 @@ def catalog(arena: Arena) -> Iterator[Row]:
 
 
 def _one_round(
-    arena: Arena, number: int, times: defaultdict[str, list[float]], requests: defaultdict[int, list[float]]
+    arena: Arena,
+    number: int,
+    times: defaultdict[str, list[float]],
+    requests: defaultdict[int, list[float]],
+    costs: defaultdict[tuple[str, str], list[float]],
 ) -> int:
     with ExitStack() as stack:
         behind = stack.enter_context(gateway())
@@ -80,6 +94,9 @@ def _one_round(
             for name, line in LINES.items():
                 times[name].append(seconds(line, place.environment))
             _check(place)
+            for name, line in ALL.items():
+                for unit, figure in _taken(between, place, line).items():
+                    costs[name, unit].append(figure)
         requests[number].append(_asked(between, place))
     return size
 
@@ -88,6 +105,17 @@ def _asked(between: FarAway, place: Place) -> float:
     before = between.requests
     place.backup(seconds)
     return float(between.requests - before)
+
+
+def _taken(between: FarAway, place: Place, line: str) -> dict[str, float]:
+    before = between.requests
+    taken = cost(line, place.environment, memory=True)
+    return {
+        "s": taken.seconds,
+        "s of processor": taken.processor,
+        "MiB": taken.memory / MIB,
+        "requests": float(between.requests - before),
+    }
 
 
 def _check(place: Place) -> None:
@@ -101,7 +129,7 @@ def _check(place: Place) -> None:
 
 
 def _fill(place: Place, bucket: Mapping[str, str], number: int) -> int:
-    """So many backups in all: copies of the first manifest, of which only the last tells of the others; its size."""
+    """So many backups in all: copies of the first manifest, each with an index of its own; the size of the last."""
     key = parse_key((place.folder / "key").read_text().strip())
     assert isinstance(key, OwnerKey)
     address = Address(bucket["BUCKET"], endpoint=bucket["ENDPOINT"])
@@ -111,7 +139,8 @@ def _fill(place: Place, bucket: Mapping[str, str], number: int) -> int:
     signer = records.signer_of(writer, ())
     past = [lineage.summary(first.ref, first.manifest)]
     for sequence in range(2, number + 1):
-        manifest = _after(first.manifest, past, whole=sequence == number)
+        index = put_index(shelf.store, signer, Index(writer.id, ()))
+        manifest = _after(first.manifest, past, index)
         sealed = records.seal(manifest, signer)
         ref = ManifestRef(sequence, records.digest(sealed))
         shelf.store.put(f"manifests/{ref.name}", sealed)
@@ -121,8 +150,8 @@ def _fill(place: Place, bucket: Mapping[str, str], number: int) -> int:
     return len(sealed)
 
 
-def _after(first: Manifest, past: Sequence[Summary], *, whole: bool) -> Manifest:
-    """The next manifest, six hours later, of a database that grows. *whole*: with what it says of all before it."""
+def _after(first: Manifest, past: Sequence[Summary], index: ObjectRef) -> Manifest:
+    """The next manifest, six hours later, of a database that grows."""
     sequence = past[-1].sequence + 1
     passed = sequence * 6 * 3600.0
     started, finished = (clock.iso(clock.from_iso(text) + passed) for text in (first.started, first.finished))
@@ -133,8 +162,9 @@ def _after(first: Manifest, past: Sequence[Summary], *, whole: bool) -> Manifest
         started=started,
         finished=finished,
         parents=(past[-1].ref,),
-        kept=tuple(each.ref for each in past) if whole else (),
-        history=tuple(past) if whole else (),
+        indexes=(*first.indexes, index),
+        kept=tuple(each.ref for each in past),
+        history=tuple(past),
         tallies=tuple(_grown(tally, sequence, started) for tally in lineage.tallies(first)),
         newest=tuple(replace(entry, sequence=sequence) for entry in first.newest),
         stored=first.stored // 100 + secrets.randbelow(1_000_000),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dwebbackup import lineage, tips
 from dwebbackup.errors import Damaged, NoSuchBackup, ToolMissing
-from dwebbackup.holdings import GENESIS, HEAD, Backup, Holdings, age, ahead, snapshot_of, sources_of
+from dwebbackup.holdings import GENESIS, HEAD, PAST, Backup, Holdings, age, ahead, snapshot_of, sources_of
 from dwebbackup.lineage import Choice
 from dwebbackup.manifest import Manifest, ManifestRef
 from dwebbackup.tips import Newest, passed_over
@@ -55,7 +55,7 @@ class Catalog(Holdings):
         _require_one(newest, refs)
         read = {tip.ref: tip for tip in newest.tips}
         (ref,) = refs
-        found = read.get(ref) or self.read(ref)
+        found = read.get(ref) or self.read(ref, without=PAST)
         _require_agreement(found, choices)
         doubts = (*newest.doubts, *(doubt for choice in choices for doubt in choice.doubts))
         return replace(found, doubts=doubts)
@@ -85,7 +85,7 @@ class Catalog(Holdings):
             return self.latest()
         matches = self.matching(name)
         if len(matches) == 1:
-            return self.read(matches[0])
+            return self.read(matches[0], without=PAST)  # what is wrong with its past keeps nobody from restoring
         if matches:
             raise NoSuchBackup(f"{name} fits several: " + ", ".join(ref.id for ref in matches), "say more of it")
         raise NoSuchBackup(f"there is no backup {name}", "`dwebbackup list` shows what there is")
@@ -100,7 +100,7 @@ class Catalog(Holdings):
         vouched = set(self._named(doubts))
         refs = sorted({*self.refs(), *vouched}, key=age, reverse=True)
         unread: list[str] = []
-        for ref, read in zip(refs, self.read_all(refs), strict=True):
+        for ref, read in zip(refs, self.read_all(refs, without=("history",)), strict=True):
             if isinstance(read, Backup):
                 vouched.update(_vouched_for(read.manifest))
                 if snapshot_of(read.manifest) > moment:

@@ -22,6 +22,11 @@ def monotonic() -> float:
     return time.clock_gettime(_AWAKE_IN_SLEEP) if _AWAKE_IN_SLEEP is not None else time.monotonic()
 
 
+def zone() -> int:
+    """Seconds by which this machine's local time is ahead of UTC now."""
+    return time.localtime().tm_gmtoff
+
+
 def iso(seconds: float) -> str:
     """`2026-11-20T03:00:00Z`: the way times stand in manifests and messages."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

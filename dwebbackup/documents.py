@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import functools
 import json
 import re
 import threading
 import types
 import typing
 from array import array
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from dwebbackup.errors import Damaged, ToolMissing
@@ -113,54 +114,71 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_HINTS: dict[type[Any], dict[str, Any]] = {}
-"""Each record's field types; working them out costs more than reading the record."""
+_Reader = Callable[[Any, str], Any]
+"""Takes a value of the document and where it stands, and gives what it is in the record, or raises `Damaged`."""
 
 
-def _hints(record: type[Any]) -> dict[str, Any]:
-    if record not in _HINTS:
-        _HINTS[record] = typing.get_type_hints(record, include_extras=True)
-    return _HINTS[record]
+_Fields = tuple[tuple[str, _Reader, bool], ...]
+"""Of each field its name, what reads it, and whether it must be there."""
+
+_FIELDS: dict[type[Any], _Fields] = {}
+"""Of each record; working them out costs more than reading the record."""
+
+
+def _fields(record: type[Any]) -> _Fields:
+    if record not in _FIELDS:
+        hints = typing.get_type_hints(record, include_extras=True)
+        _FIELDS[record] = tuple(
+            (entry.name, _reader(hints[entry.name]), entry.default is dataclasses.MISSING)
+            for entry in dataclasses.fields(record)
+        )
+    return _FIELDS[record]
+
+
+def _reader(hint: Any) -> _Reader:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        (kind,) = (kind for kind in arguments if kind is not type(None))
+        return functools.partial(_optional, _reader(kind))
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return functools.partial(_list, _reader(arguments[0]))
+    if origin is tuple:
+        return functools.partial(_tuple, tuple(map(_reader, arguments)))
+    if origin is typing.Annotated:
+        return functools.partial(_numbers, hint.__metadata__[0])
+    return functools.partial(_build if dataclasses.is_dataclass(hint) else _scalar, hint)
 
 
 def _build(record: type[Any], value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise Damaged(f"{where} is not an object")
-    hints = _hints(record)
     arguments = {}
-    for entry in dataclasses.fields(record):
-        if entry.name in value:
-            arguments[entry.name] = _typed(hints[entry.name], value[entry.name], f"{where}.{entry.name}")
-        elif entry.default is dataclasses.MISSING:
-            raise Damaged(f"{where}.{entry.name} is missing")
+    for name, read, required in _fields(record):
+        if name in value:
+            arguments[name] = read(value[name], f"{where}.{name}")
+        elif required:
+            raise Damaged(f"{where}.{name} is missing")
     built = record(**arguments)
     _check_shape(built, where)
     return built
 
 
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _typed(next(kind for kind in typing.get_args(hint) if kind is not type(None)), value, where)
-    if origin is tuple:
-        return _tuple(typing.get_args(hint), value, where)
-    if origin is typing.Annotated:
-        return _numbers(hint.__metadata__[0], value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type[Any]", hint), value, where)
-    return _scalar(hint, value, where)
+def _optional(read: _Reader, value: Any, where: str) -> Any:
+    return None if value is None else read(value, where)
 
 
-def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+def _list(read: _Reader, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise Damaged(f"{where} is not a list")
-    if arguments[-1] is not Ellipsis:
-        if len(arguments) != len(value):
-            raise Damaged(f"{where} has {len(value)} items, not {len(arguments)}")
-        return tuple(_typed(kind, item, where) for kind, item in zip(arguments, value, strict=True))
-    return tuple(_typed(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
+    return tuple([read(item, f"{where}[{number}]") for number, item in enumerate(value)])
+
+
+def _tuple(readers: tuple[_Reader, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise Damaged(f"{where} is not a list")
+    if len(readers) != len(value):
+        raise Damaged(f"{where} has {len(value)} items, not {len(readers)}")
+    return tuple(read(item, where) for read, item in zip(readers, value, strict=True))
 
 
 def _numbers(code: str, value: Any, where: str) -> array[int]:
@@ -194,6 +212,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
 
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_NUMBERED = (ManifestRef, Newest, Manifest, Summary)
 
 
 def _check_shape(record: Any, where: str) -> None:
@@ -214,5 +233,5 @@ def _check_shape(record: Any, where: str) -> None:
             raise Damaged(f"{where}: runs are not triples")
         if record.part < 0:
             raise Damaged(f"{where}.part is negative")
-    if isinstance(record, ManifestRef | Newest | Manifest | Summary) and record.sequence < 0:
+    if isinstance(record, _NUMBERED) and record.sequence < 0:
         raise Damaged(f"{where}.sequence is negative")

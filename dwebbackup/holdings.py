@@ -214,8 +214,8 @@ def ahead(
     most: int = PARALLEL,
     weight: Callable[[Item], int] = lambda _: 1,
 ) -> Iterator[Result]:
-    """Every item's result, in order. Those that weigh *most* together are worked on before they are asked for, and no
-    more are held.
+    """Every item's result, in order. As many as weigh *most* together, and one more, are worked on before they are
+    asked for, and no more are held.
     """
     with ThreadPoolExecutor(PARALLEL, "catalog") as pool:
         waiting: deque[tuple[int, Future[Result]]] = deque()
@@ -236,7 +236,7 @@ def ahead(
 
 
 def weight(ref: ObjectRef) -> int:
-    """What an index takes of `ROOM`: so that no more than `PARALLEL` are fetched at once, however small they say they are."""
+    """What an index takes of `ROOM`; small ones as much as if no more than `PARALLEL` had room."""
     return max(ref.size, ROOM // PARALLEL)
 
 

@@ -61,9 +61,10 @@ class Inventory:
 
     def outlines(self, refs: Collection[ManifestRef]) -> Iterator[tuple[ManifestRef, Outline | Unreadable]]:
         """Each of these, or why it can't be had; in the order asked for. Raises `StoreUnreachable`."""
-        reading = self._catalog.read_all([ref for ref in refs if ref not in self._outlines], without=PAST)
+        unknown = {ref: None for ref in refs if ref not in self._outlines}
+        reading = self._catalog.read_all(unknown, without=PAST)
         for ref in refs:
-            if ref not in self._outlines:
+            if ref in unknown:
                 read = next(reading)
                 if not isinstance(read, Backup):
                     yield ref, read

@@ -101,9 +101,11 @@ def judge(found: Tally, past: Sequence[Summary], restoration: Restoration | None
 
 def accept(found: Tally, past: Sequence[Summary]) -> Tally:
     """The user's word that *found* is the one that was meant: it continues what was backed up before."""
-    others = {entry.tally.identity: None for entry in entries(past) if entry.tally.source == found.source}
-    before = [identity for identity in others if identity != found.identity]
-    return replace(found, suspect=(), follows=found.follows or (before[-1] if before else ""))
+    good = [entry.tally for entry in entries(past) if entry.tally.source == found.source and entry.is_good]
+    own = [tally for tally in good if tally.identity == found.identity]
+    if own and good[-1].identity == found.identity:
+        return replace(found, suspect=(), follows=own[-1].follows)
+    return replace(found, suspect=(), follows=good[-1].identity if good else "")
 
 
 def _other(found: Tally, last: Entry) -> str:

@@ -210,8 +210,9 @@ def _require_all_listed(store: Store, newest: Newest, planned: Plan) -> None:
     """A manifest that is named as kept, and is not listed, was pruned by somebody; or the listing lacks something."""
     known = {*newest.refs, *planned.drop}
     kept = {ref for tip in newest.tips for ref in (*tip.manifest.parents, *tip.manifest.kept)}
-    for ref in sorted({*planned.keep, *kept} - known, key=lambda ref: ref.sequence):
-        if has(store, f"manifests/{ref.name}"):
+    missing = sorted({*planned.keep, *kept} - known, key=lambda ref: ref.sequence)
+    for ref, is_there in zip(missing, ahead(lambda ref: has(store, f"manifests/{ref.name}"), missing), strict=True):
+        if is_there:
             raise Incomplete(
                 f"{store.name} does not list backup {ref.id}, and has it, so no pack is deleted",
                 "try it later; if it stays so, run `dwebbackup verify`",

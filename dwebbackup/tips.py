@@ -8,7 +8,7 @@ from itertools import starmap
 
 from dwebbackup import lineage
 from dwebbackup.errors import Damaged, KeyForbids
-from dwebbackup.holdings import Backup, Holdings
+from dwebbackup.holdings import PAST, Backup, Holdings
 from dwebbackup.manifest import Head, ManifestRef, Summary
 
 
@@ -88,7 +88,8 @@ def for_writing(holdings: Holdings) -> Newest:
 def completed(holdings: Holdings, newest: Newest) -> Newest:
     """With what no history tells of: these manifests are read, one by one. Raises `StoreUnreachable`."""
     told, passed = [], {}
-    for ref, read in zip(newest.untold, holdings.read_all(newest.untold), strict=True):
+    untold = newest.untold
+    for ref, read in zip(untold, holdings.read_all(untold, without=PAST), strict=True):
         if isinstance(read, Backup):
             told.append(lineage.summary(ref, read.manifest))
         else:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from dwebbackup import lineage, records
 from dwebbackup.access import Opened
 from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
-from dwebbackup.documents import encode
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
-from dwebbackup.holdings import PARALLEL, PAST, ROOM, Unreadable, ahead, weight
-from dwebbackup.manifest import Genesis, Index, Manifest, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
+from dwebbackup.holdings import PAST, Unreadable
+from dwebbackup.manifest import Genesis, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
 from dwebbackup.ports import Progress, Stored
+from dwebbackup.slim import SlimIndexes
 
 THREADS = 4
 """Packs read at once."""
@@ -59,7 +57,7 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     backups = [backup] if backup else _read_all(opened.catalog, _listed(opened, told, findings), findings)
     # Only now that manifests were listed: otherwise the packs of a backup that ends in between would seem missing.
     present = {stored.name: stored for stored in opened.catalog.store.list("packs/")}
-    indexes = _Indexes(opened.catalog)
+    indexes = SlimIndexes(opened.catalog)
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
     count = 0
@@ -75,85 +73,6 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
         readable = [entry for entry in packs.values() if entry.sha256 in keys and entry.path in present]
         read = _read(opened, indexes, _sample(readable, percent), keys, findings, progress)
     return Report(tuple(findings), count, len(packs), read)
-
-
-class _Indexes:
-    """Each index, fetched once; of its chunks only the lengths are kept, since all backups together have many."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._slim: dict[ObjectRef, Index] = {}
-        self._unreadable: dict[ObjectRef, Unreadable] = {}
-
-    def here_for(self, backups: Iterable[Backup]) -> Iterator[Backup]:
-        """Each of them when its indexes are here; those of the next few are under way meanwhile."""
-        catalog = self._catalog
-
-        def fetched(step: Backup | ObjectRef) -> tuple[Backup | ObjectRef, bytes | Damaged]:
-            return step, b"" if isinstance(step, Backup) else catalog.fetched(step)
-
-        for step, sealed in ahead(fetched, _steps(backups), ROOM, _weight):
-            if isinstance(step, Backup):
-                yield step
-            else:
-                self._note(step, catalog.opened(step, sealed))
-
-    def _note(self, ref: ObjectRef, read: Index | Unreadable) -> None:
-        if isinstance(read, Index):
-            self._slim[ref] = _slim(read)
-        else:
-            self._unreadable[ref] = read
-
-    def layout(self, manifest: Manifest) -> Layout:
-        """Where the manifest's chunks stand, to count them by. Raises `Damaged`, `KeyForbids`, `ToolMissing`."""
-        for ref in manifest.indexes:
-            if ref in self._unreadable:
-                raise self._unreadable[ref].with_traceback(None)  # which would grow with each backup that uses it
-        return Layout([self._slim[ref] for ref in manifest.indexes])
-
-    def whole(self, packs: Iterable[PackEntry], findings: list[Finding]) -> Iterator[list[PackEntry]]:
-        """The same *packs* with the names of their chunks, an index at a time.
-
-        A pack that stands in several indexes comes once, unless they differ in what they say of it.
-        """
-        wanted = {pack.sha256 for pack in packs}
-        seen: set[bytes] = set()
-        for ref, slim in self._slim.items():
-            if wanted.isdisjoint(pack.sha256 for pack in slim.packs):
-                continue
-            try:
-                index = self._catalog.index(ref)
-            except (Damaged, KeyForbids, ToolMissing) as error:
-                findings.append(Finding("error", f"index {ref.sha256[:12]}…", str(error)))
-                continue
-            new = {_description(pack): pack for pack in index.packs if pack.sha256 in wanted}
-            yield [pack for description, pack in new.items() if description not in seen]
-            seen.update(new)
-
-
-def _steps(backups: Iterable[Backup]) -> Iterator[Backup | ObjectRef]:
-    """The backups, each behind those of its indexes that no other before it has."""
-    known: set[ObjectRef] = set()
-    for backup in backups:
-        for ref in backup.manifest.indexes:
-            if ref not in known:
-                known.add(ref)
-                yield ref
-        yield backup
-
-
-def _weight(step: Backup | ObjectRef) -> int:
-    return ROOM // PARALLEL if isinstance(step, Backup) else weight(step)
-
-
-def _description(pack: PackEntry) -> bytes:
-    """A digest of all that an index says of the pack."""
-    return hashlib.sha256(encode("pack", pack)).digest()
-
-
-def _slim(index: Index) -> Index:
-    packs = (replace(pack, names=b"", frames=array("I"), recipients=(), links=()) for pack in index.packs)
-    return replace(index, packs=tuple(packs))
 
 
 def _keys(
@@ -236,7 +155,7 @@ def _standing(backup: Backup, told: Summary | None) -> Iterable[Finding]:
 
 
 def _check_backup(
-    opened: Opened, backup: Backup, indexes: _Indexes, present: dict[str, Stored], findings: list[Finding]
+    opened: Opened, backup: Backup, indexes: SlimIndexes, present: dict[str, Stored], findings: list[Finding]
 ) -> list[PackEntry]:
     """The packs that the backup uses, each looked up in the store's listing."""
     what = f"backup {backup.ref.id}"
@@ -283,13 +202,17 @@ def _sample(packs: list[PackEntry], percent: float) -> list[PackEntry]:
 
 def _read(
     opened: Opened,
-    indexes: _Indexes,
+    indexes: SlimIndexes,
     packs: Sequence[PackEntry],
     keys: dict[str, bytes],
     findings: list[Finding],
     progress: Progress,
 ) -> int:
     progress.begin("reading packs", sum(entry.size for entry in packs))
+
+    def spoiled(ref: ObjectRef, error: Unreadable) -> None:
+        findings.append(Finding("error", f"index {ref.sha256[:12]}…", str(error)))
+
     readers = {
         key: PackReader(opened.catalog.store, opened.require_rows(), key, Layout(())) for key in set(keys.values())
     }
@@ -309,7 +232,7 @@ def _read(
 
     read = 0
     with ThreadPoolExecutor(THREADS, "verify") as pool:
-        for group in indexes.whole(packs, findings):
+        for group in indexes.whole(packs, spoiled):
             read += sum(pool.map(one, group))
     progress.end()
     return read

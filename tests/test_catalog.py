@@ -524,6 +524,39 @@ def test_all_are_read_in_order_each_for_itself(shelf: Shelf):
     assert [type(read) for read in reads] == [catalog.Backup, ObjectMissing, Damaged, KeyForbids]
 
 
+def test_manifests_are_read_without_what_they_say_of_others_where_nobody_asks(shelf: Shelf):
+    *_, ref = shelf.chain(3)
+    whole = shelf.catalog().read(ref)
+    assert len(whole.manifest.kept) == 2
+    bare = replace(whole, manifest=replace(whole.manifest, kept=()))
+    assert shelf.catalog().read(ref, without=holdings.PAST) == bare
+    assert list(shelf.catalog().read_all([ref], without=holdings.PAST)) == [bare]
+
+
+def test_a_backup_that_tells_nonsense_of_others_is_found_by_its_name(shelf: Shelf):
+    """`verify` says that it is whole."""
+    odd = shelf.add(history=("nonsense",))
+    shelf.add([odd], kept=(odd,))
+    assert shelf.catalog().find("1").ref == odd
+    assert shelf.catalog().before(moment(1)).ref == odd
+
+
+def test_what_is_worked_on_ahead_weighs_no_more_than_it_may_but_for_the_last():
+    begun: list[int] = []
+
+    def items():
+        for item in (1, 4, 4, 9, 1, 1, 1, 20, 1):
+            begun.append(item)
+            yield item
+
+    results = holdings.ahead(lambda item: -item, items(), 9, lambda item: item)
+    held = []
+    for number, result in enumerate(results):
+        assert result == -begun[number]
+        held.append(begun[number + 1 :])
+    assert held == [[4, 4, 9], [4, 9], [9], [1], [1, 1, 20], [1, 20], [20], [], []]
+
+
 # --- what a manifest names ---
 
 
@@ -550,7 +583,7 @@ def test_indexes_are_decoded_one_at_a_time_and_only_a_few_wait_for_it(shelf: She
     monkeypatch.setattr(records, "unseal", watched)
     assert len(shelf.catalog(store).indexes(shelf.manifest(indexes=tuple(refs)))) == 12
     assert threads == [threading.get_ident()] * 12
-    assert max(waiting) <= holdings.INDEXES + 1
+    assert max(waiting) <= holdings.PARALLEL + 1
 
 
 def test_an_index_that_is_missing_swapped_or_anothers_is_damaged(shelf: Shelf):

@@ -95,6 +95,21 @@ def test_a_user_may_say_that_it_is_the_right_one():
     assert lineage.newest([*past, backed_up(2, accepted)], "app").entry.tally == accepted
 
 
+def test_accepting_forgets_no_history_and_follows_no_suspect_one():
+    """Once the wrong database was backed up; then the right one shrank, or moved, and that was meant."""
+    past = [
+        backed_up(1, found("old")),
+        backed_up(2, found("a", follows="old")),
+        backed_up(3, found("x", suspect=("another database",))),
+    ]
+    smaller = lineage.accept(found("a", rows=1), past)
+    assert (smaller.suspect, smaller.follows) == ((), "old")
+    moved = lineage.accept(found("b"), past)
+    assert (moved.suspect, moved.follows) == ((), "a")
+    for accepted in (smaller, moved):
+        assert lineage.newest([*past, backed_up(4, accepted)], "app").entry.ref.sequence == 4
+
+
 # --- which is the newest ---
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dwebbackup import documents
 from dwebbackup.documents import FORMAT, INTEGER_LIMIT, decode, encode
 from dwebbackup.errors import Damaged, ToolMissing
 from dwebbackup.manifest import (
@@ -223,6 +224,7 @@ WRONG_VALUES = [
     ("manifest", "sources.0.facts.snapshot_seconds", 10**400),
     ("manifest", "sources.0.facts.details", [["collate"]]),
     ("manifest", "sources.0.facts.details", [["collate", "C", "C"]]),
+    ("manifest", "sources.0.facts.details", ["ab"]),
     ("manifest", "sources.0.facts.notes", "a note"),
     ("manifest", "sources.0.streams.0.rows", HALF),
     ("manifest", "sources.0.streams.0.rows", False),
@@ -387,6 +389,40 @@ def test_a_missing_field_that_has_a_usual_value_has_that():
 def test_what_is_not_one_proper_json_object_is_damaged(document):
     with pytest.raises(Damaged):
         decode("genesis", Genesis, document)
+
+
+def test_fields_that_nobody_asks_for_are_as_usual_whatever_they_are():
+    document = spoiled("manifest", "parents", "nonsense")
+    assert decode("manifest", Manifest, document, ("parents", "kept")).parents == ()
+    assert decode("manifest", Manifest, encode("manifest", MANIFEST), ("parents",)) == dataclasses.replace(
+        MANIFEST, parents=()
+    )
+
+
+@pytest.mark.parametrize("place", ["parents", "sources.0.facts"])
+def test_fields_that_are_asked_for_are_read_as_strictly(place):
+    with pytest.raises(Damaged):
+        decode("manifest", Manifest, spoiled("manifest", place, "nonsense"), ("kept", "history"))
+
+
+def test_a_key_that_stands_twice_is_damaged_where_nobody_asks_for_it_too():
+    document = encode("manifest", MANIFEST).replace(b'"parents":', b'"parents":[],"parents":')
+    with pytest.raises(Damaged, match="twice"):
+        decode("manifest", Manifest, document, ("parents",))
+
+
+def test_one_document_at_a_time_is_decoded(monkeypatch):
+    """What is half decoded takes ten times the memory of its text."""
+    locked = []
+    build = documents._build
+    monkeypatch.setattr(
+        documents, "_build", lambda *each: [locked.append(documents._DECODING.locked()), build(*each)][1]
+    )
+    assert decoded("manifest", encode("manifest", MANIFEST)) == MANIFEST
+    assert all(locked)
+    with pytest.raises(Damaged):
+        decoded("manifest", b"nonsense")
+    assert not documents._DECODING.locked()
 
 
 @pytest.mark.parametrize("kind", HONEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -22,7 +23,7 @@ from dwebbackup.errors import (
 )
 from dwebbackup.keys import Key
 from dwebbackup.manifest import ManifestRef
-from dwebbackup.ports import Dump, Store, StoreTraits
+from dwebbackup.ports import Dump, Store, Stored, StoreTraits
 from dwebbackup.prune import KEEP_WITHIN, Pruned
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.undeleting import Undeleting
@@ -252,6 +253,67 @@ def test_what_the_head_names_stays_also_where_it_is_not_the_newest(store):
 
 def is_put_of_head(call: Call) -> bool:
     return (call.verb, call.name) == ("put", f"{ROOT}head.json")
+
+
+# --- what is read ---
+
+
+def test_each_manifest_and_index_is_read_once_for_planning_and_deleting(store):
+    """But for the newest, which tells what was kept before and after, and the indexes of what must be whole."""
+    *older, newest = refs(store)
+    watched = Faulty(store)
+    assert drop(watched, older[1]).objects > 0
+    reads = Counter(name.removeprefix(ROOT) for verb, name in watched.calls if verb == "get")
+    assert {ref: reads[f"manifests/{ref.name}"] for ref in (*older, newest)} == {**dict.fromkeys(older, 1), newest: 3}
+    assert max(times for name, times in reads.items() if name.startswith("indexes/")) == 2
+
+
+def test_what_was_backed_up_after_planning_stays(store):
+    """Its manifest is none of those that were read then."""
+    _, second, _ = refs(store)
+    writer = opened(store)
+    planned = prune.plan(writer, [second])
+    back_up(store, contents(7))
+    store.now += 10 * DAY
+    assert prune.prune(writer, planned).objects > 0
+    assert things(store) == named(store)
+    assert restored(store) == contents(7)
+    assert errors(store) == []
+
+
+class Behind(MemoryStore):
+    """Its listings still show the manifests that were deleted."""
+
+    shown: tuple[Stored, ...] = ()
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        found = {each.name: each for each in super().list(prefix)}
+        return iter([*found.values(), *(each for each in self.shown if each.name not in found)])
+
+
+def test_what_is_dropped_and_listed_all_the_same_keeps_nothing(store):
+    _, second, _ = refs(store)
+    late = Behind(now=store.now)
+    late.objects, late.modified = store.objects, store.modified
+    writer = opened(late)
+    planned = prune.plan(writer, [second])
+    late.shown = tuple(late.list(f"{ROOT}manifests/{second.name}"))
+    assert prune.prune(writer, planned).objects > 0
+    late.shown = ()
+    assert things(late) == named(late)
+
+
+def test_what_another_prune_drops_while_this_one_is_planned_is_no_error(store):
+    first, second, third = refs(store)
+
+    def overtake(call: Call) -> None:
+        if (call.verb, call.name) == ("list", f"{ROOT}manifests/") and any(verb == "put" for verb, _ in watched.calls):
+            store.delete(f"{ROOT}manifests/{first.name}")
+
+    watched = Faulty(store, overtake)
+    store.now += KEEP_WITHIN
+    assert prune.plan(opened(watched, WRITER), [first, second]).drop == (second,)
+    assert refs(store) == [second, third]
 
 
 # --- keys and stores ---

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from dwebbackup import documents
 from dwebbackup.age import fingerprint
-from dwebbackup.errors import StoreUnreachable
-from dwebbackup.manifest import PackEntry
+from dwebbackup.errors import StoreUnreachable, ToolMissing
+from dwebbackup.manifest import PackEntry, index_path
 from dwebbackup.ports import Stored
 from dwebbackup.reuse import REUSE_MAX, Conditions, Reusable, reusable
 from faulty import Fault, Faulty, MemoryStore
@@ -43,6 +44,24 @@ def test_a_pack_of_two_indexes_is_known_through_both(shelf: Shelf):
     reuse = reusable(shelf.catalog(), refs, Conditions(NOW, READERS))
     assert found(reuse, one, two) == [True, True]
     assert len(reuse.known) == 3
+
+
+def test_an_index_that_cannot_be_read_makes_only_its_own_chunks_unknown(shelf: Shelf):
+    one, two, three = (shelf.pack([text]) for text in (b"a", b"b", b"c"))
+    refs = [shelf.put_index(pack) for pack in (one, two, three)]
+    shelf.store.delete(index_path(refs[0].sha256))
+    shelf.store.put(index_path(refs[1].sha256), b"spoiled")
+    reuse = reusable(shelf.catalog(), refs, Conditions(NOW, READERS))
+    assert found(reuse, one, two, three) == [False, False, True]
+    assert reuse.refs == (refs[2],)
+
+
+def test_an_index_of_a_newer_format_is_an_error(shelf: Shelf, monkeypatch):
+    monkeypatch.setattr(documents, "FORMAT", 2)
+    ref = shelf.put_index(shelf.pack([b"a"]))
+    monkeypatch.undo()
+    with pytest.raises(ToolMissing):
+        reusable(shelf.catalog(), [ref], Conditions(NOW, READERS))
 
 
 def test_without_indexes_the_packs_are_not_even_listed(shelf: Shelf):

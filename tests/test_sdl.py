@@ -59,7 +59,8 @@ def said_by_akash(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
     files = {"example": EXAMPLE, "whole": WHOLE, "wrong": EXAMPLE.replace("count: 1", "count: 0", 1)}
     for name, text in files.items():
         (folder / name).write_text(text)
-    script = subprocess.run([ROOT / ".ci" / "akash-sdk"], capture_output=True, text=True, check=True).stdout.strip()
+    fetched = subprocess.run([ROOT / ".ci" / "npm-folder", "akash"], capture_output=True, text=True, check=True)
+    script = Path(fetched.stdout.strip(), "validate.mjs")
     done = subprocess.run(["node", script, *files], cwd=folder, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 

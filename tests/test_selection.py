@@ -185,6 +185,20 @@ def test_each_writer_keeps_its_newest_good_backup(store):
     assert [each.keep for each in selected(store, "last 1, floor 1").judged] == [False, False, True]
 
 
+@pytest.mark.parametrize("key", [OWNER, WRITER])
+def test_requests_grow_with_the_number_of_backups_and_no_faster(store, key):
+    """One for each manifest, whatever becomes of it."""
+    counts = {}
+    for number in (20, 30):
+        nightly(store, number - len(counts) * 20)
+        watched = Faulty(store)
+        found = select(opened(watched, key), parse("last 5"))
+        assert len(found.judged) == number
+        assert found.plan.drop
+        counts[number] = len(watched.calls)
+    assert counts[30] - counts[20] == 10
+
+
 def test_who_may_not_delete_is_told_before_anything_is_read(store):
     nightly(store, 1)
     watched = Faulty(store)

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,9 +16,9 @@ from dwebbackup.catalog import GENESIS
 from dwebbackup.keys import Key
 from dwebbackup.manifest import Genesis, ManifestRef, SourceRecord
 from dwebbackup.ports import Quiet
-from faulty import Faulty, MemoryStore
+from faulty import Call, Fault, Faulty, MemoryStore
 from shelf import FACTS, STRANGER, Shelf, stream_of
-from synthetic import OWNER, ROOT, WRITER, back_up, noise, opened, small_pieces
+from synthetic import OWNER, ROOT, WRITER, back_up, noise, opened, restored, small_pieces
 
 
 @pytest.fixture
@@ -86,6 +87,47 @@ def test_a_pack_that_many_backups_use_is_read_once_and_its_index_twice(store):
     assert most(fetches, "indexes/") == 2
     read = {name for name in fetches if name.startswith("packs/")}
     assert read == {stored.name.removeprefix(ROOT) for stored in store.list(f"{ROOT}packs/")}
+
+
+def test_of_a_share_of_the_packs_no_other_is_read(store):
+    stored = list(store.list(f"{ROOT}packs/"))
+    fetches = fetched(store, 100 / len(stored))
+    assert sum(times for name, times in fetches.items() if name.startswith("packs/")) == 1
+
+
+def test_an_index_that_is_spoiled_is_fetched_once_and_told_of_every_backup_that_needs_it(store):
+    catalog = opened(store).catalog
+    (shared, *_) = catalog.read(catalog.refs()[0]).manifest.indexes
+    name = f"{ROOT}indexes/{shared.sha256}.age"
+    store.objects[name] = b"spoiled"
+    watched = Faulty(store)
+    report = verify.verify(opened(watched), None, 100, Quiet())
+    assert [finding.what for finding in report.findings] == [f"backup {ref.id}" for ref in catalog.refs()]
+    assert watched.calls.count(("get", name)) == 1
+
+
+def test_an_index_that_is_spoiled_while_packs_are_read_is_found(store):
+    catalog = opened(store).catalog
+    (shared, *_) = catalog.read(catalog.refs()[0]).manifest.indexes
+    name = f"{ROOT}indexes/{shared.sha256}.age"
+    fetches: list[str] = []
+
+    def second_time(call: Call) -> Fault | None:
+        fetches.extend([name] if (call.verb, call.name) == ("get", name) else [])
+        return Fault.truncate if call.name == name and len(fetches) == 2 else None
+
+    report = verify.verify(opened(Faulty(store, second_time)), None, 100, Quiet())
+    assert [finding.what for finding in report.findings] == [f"index {shared.sha256[:12]}…"]
+
+
+def test_what_backups_say_of_others_is_not_asked_for(store):
+    """Nor does it spoil a restore of theirs."""
+    shelf, last = Shelf(store, OWNER), opened(store).catalog.tip()
+    kept = (*last.manifest.kept, last.ref)
+    bad = shelf.put(replace(last.manifest, sequence=4, parents=(last.ref,), kept=kept, history=("nonsense",)))
+    shelf.put_head(shelf.put(replace(last.manifest, sequence=5, parents=(bad,), kept=(*kept, bad))))
+    assert not [what for severity, what in findings(store) if severity == "error"]
+    assert restored(store, bad.id) == restored(store)
 
 
 def test_what_was_odd_where_a_backup_was_chosen_is_a_finding(store):

@@ -1,4 +1,4 @@
-"""The last lease once more, with a folder as its store, on a disk of its own that fills up; old packs are swept there."""
+"""The last lease once more, its store a folder on a disk that fills up; there, old packs are swept, too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def full_disk(play: Play, before: Lease, tally: Tally, laboratory: ScratchPostgr
         lease.start()
         while tally.runs < runs:
             lease.let_run(play.rng.randint(1, 3))
-            play.rng.choice([_fill_up, _fill_up_and_kill, _sweep])(play, lease, disk)
+            incident = play.rng.choice([_disk_full, _disk_full_and_sidecar_killed, _packs_swept])
+            tally.incident(incident.__name__.strip("_").replace("_", " "))
+            incident(lease, disk, play)
         rest_in_health(lease)
         judge(play.folder, place, play.chronicles, play.emptied, laboratory, tally)
 
@@ -51,16 +53,14 @@ def _disk(folder: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def _fill_up(play: Play, lease: Lease, disk: Path) -> None:
-    lease.tally.incident("disk full")
+def _disk_full(lease: Lease, disk: Path, play: Play) -> None:
     ballast = _ballast(play, disk)
     lease.nudge()
     play.pause(4)
     ballast.unlink()
 
 
-def _fill_up_and_kill(play: Play, lease: Lease, disk: Path) -> None:
-    lease.tally.incident("disk full, sidecar killed")
+def _disk_full_and_sidecar_killed(lease: Lease, disk: Path, play: Play) -> None:
     ballast = _ballast(play, disk)
     lease.nudge()
     play.pause(3)
@@ -80,9 +80,8 @@ def _ballast(play: Play, disk: Path) -> Path:
     return ballast
 
 
-def _sweep(play: Play, lease: Lease, disk: Path) -> None:
+def _packs_swept(lease: Lease, disk: Path, _play: Play) -> None:
     """What is old and unused goes, while the sidecar begins a run that may want it again."""
-    lease.tally.incident("packs swept")
     lease.stop()
     then = time.time() - AGE
     for folder in ("packs", "indexes", "checkpoints"):

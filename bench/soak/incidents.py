@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bench.soak.commands import INCOMPLETE, dwebbackup
 from bench.soak.lease import Lease, in_background
+from bench.soak.watch import is_reading
 from daemon.gate import Gate
 from daemon.sidecar import OWNER
 
@@ -30,8 +31,12 @@ class Scene:
 
     def begin_run(self) -> None:
         """A moment at which a backup is under way, mostly."""
+        assert self.lease.sidecar
         self.lease.nudge()
-        self.pause(1.5)
+        deadline = time.monotonic() + self.rng.uniform(0, 4)
+        while time.monotonic() < deadline and not is_reading(self.lease.sidecar.process.pid):
+            time.sleep(0.02)
+        self.pause(0.5)
 
 
 def store_away(scene: Scene) -> None:
@@ -109,9 +114,12 @@ def sidecar_frozen(scene: Scene) -> None:
 
 
 def configuration_read_again(scene: Scene) -> None:
+    """It looks at the database anew, and would restore it where it is not there."""
     assert scene.lease.sidecar
     scene.begin_run()
+    already = len(scene.lease.sidecar.events)
     scene.lease.sidecar.signal(signal.SIGHUP)
+    scene.lease.wait_for("left as it is", already)
 
 
 def backup_by_hand(scene: Scene) -> None:
@@ -124,7 +132,7 @@ def backup_by_hand(scene: Scene) -> None:
 
 def pruned(scene: Scene) -> None:
     """By the owner: a writer key keeps two weeks. The sidecar goes on meanwhile, and is killed once in a while."""
-    tally, lease = scene.lease.tally, scene.lease
+    lease = scene.lease
     lease.look()
     wait = in_background(lambda: prune(lease))
     if scene.rng.random() < 0.3:
@@ -132,18 +140,17 @@ def pruned(scene: Scene) -> None:
         lease.kill()
         lease.start()
     wait()
-    tally.incidents["backups pruned"] = len(tally.pruned)
 
 
 def prune(lease: Lease) -> None:
-    before = list(lease.tally.reported)[-KEEP:]
     words = lease.settings | {"KEY": OWNER.words}
     done = dwebbackup(lease.folder, "prune", "--keep", f"last {KEEP}", **words)
     dropped = {each["backup"] for each in done["backups"] if not each["keep"]}
     for doubt in done["doubts"] if done["status"] == INCOMPLETE else ():
         if "wait for a later prune" not in doubt:
             lease.tally.fault(f"a prune doubts: {doubt}")
-    if lost := dropped & set(before):
+    good = [each["backup"] for each in done["backups"] if each["backup"] not in lease.tally.suspects]
+    if lost := dropped & set(good[-KEEP:]):  # of the last of all, each is one of the last of its history
         lease.tally.fault(f"a prune that keeps the last {KEEP} dropped {lost}")
     lease.tally.pruned |= dropped
 

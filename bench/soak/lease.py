@@ -13,7 +13,7 @@ from typing import Any
 from bench.soak.commands import dwebbackup
 from bench.soak.ledger import DATABASE
 from bench.soak.tally import Tally
-from bench.soak.watch import Watch
+from bench.soak.watch import Watch, is_reading
 from bench.soak.writers import Chronicle, Writers
 from daemon.sidecar import PATIENCE, WRITER, Event, Sidecar
 from dwebbackup.scratch.postgres import ScratchPostgres
@@ -68,12 +68,15 @@ class Lease:
 
     def kill(self) -> None:
         assert self.sidecar
+        self.tally.killed += 1
+        self.tally.interrupted += is_reading(self.sidecar.process.pid)
         self.sidecar.kill()
         self._buried()
 
     def stop(self) -> None:
         """As an orchestrator does, which waits for 30 seconds."""
         assert self.sidecar
+        self.tally.interrupted += is_reading(self.sidecar.process.pid)
         began = time.monotonic()
         status = self.sidecar.stop()
         taken = time.monotonic() - began
@@ -104,12 +107,14 @@ class Lease:
         assert self.sidecar
         return self.sidecar.wait_for(what, after)
 
-    def provoke(self, what: str | Callable[[Event], bool]) -> None:
-        """Ask for a backup, and wait until this is said."""
+    def provoke(self, statements: str, until: Callable[[Event], bool]) -> str:
+        """Do this to the server, and wait until the sidecar says such a thing; what the server said."""
         assert self.sidecar
         already = len(self.sidecar.events)
+        said = self.server.psql(statements)
         self.nudge()
-        self.wait_for(what, already)
+        self.wait_for(until, already)
+        return said
 
     def let_run(self, number: int) -> None:
         """Until so many more backups are reported. Raises AssertionError with its last words if that never comes."""

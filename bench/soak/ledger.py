@@ -15,9 +15,10 @@ DATABASE = "app"
 RULES = {
     "the ledger has no gap": "SELECT count(*) = max(n) + 1 FROM ledger",
     "money is neither made nor lost": "SELECT sum(balance) = 1000 * count(*) FROM accounts",
-    "every child has a parent": "SELECT bool_and(p.id IS NOT NULL) FROM children c LEFT JOIN parents p ON p.id = c.parent",
+    "every child has a parent": "SELECT NOT EXISTS (SELECT parent FROM children EXCEPT SELECT id FROM parents)",
     "every file has its content": "SELECT coalesce(bool_and(md5(lo_get(content)) = digest), true) FROM files",
-    "no content is without a file": "SELECT (SELECT count(*) FROM pg_largeobject_metadata) = (SELECT count(*) FROM files)",
+    "no content is without a file": """SELECT NOT EXISTS
+        (SELECT oid FROM pg_largeobject_metadata EXCEPT SELECT content FROM files)""",
     "the cache is full": "SELECT count(*) = 500 FROM cache",
 }
 
@@ -58,20 +59,18 @@ def _behind(connection: psycopg.Connection, tables: list[str]) -> list[str]:
     """Sequences that would give a number a second time."""
     behind = []
     for table in tables:
-        (sequence,) = (
-            connection.execute("SELECT pg_get_serial_sequence(%s, 'id')", (table,)).fetchone()
-            if (_has_id(connection, table))
-            else (None,)
-        )
-        if sequence:
+        if sequence := _sequence(connection, table):
             schema, name = sequence.split(".")
             query = SQL("SELECT last_value >= coalesce((SELECT max(id) FROM {}), 0) FROM {}")
             query = query.format(Identifier(table), Identifier(schema, name))
             if connection.execute(query).fetchone() != (True,):
-                behind.append(f"{sequence} is ahead of its table")
+                behind.append(f"{sequence} is not behind its table")
     return behind
 
 
-def _has_id(connection: psycopg.Connection, table: str) -> bool:
-    query = "SELECT count(*) FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'id'"
-    return connection.execute(query, (table,)).fetchone() == (1,)
+def _sequence(connection: psycopg.Connection, table: str) -> str | None:
+    """What gives a table its numbers."""
+    query = """SELECT pg_get_serial_sequence(attrelid::regclass::text, attname) FROM pg_attribute
+        WHERE attrelid = %s::regclass AND attname = 'id'"""
+    found = connection.execute(query, (table,)).fetchone()
+    return found[0] if found else None

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
 from bench.soak import incidents
 from bench.soak.incidents import Scene, drawn
 from bench.soak.lease import Lease
@@ -24,8 +22,9 @@ from dwebbackup.scratch.postgres import ScratchPostgres, find_postgres
 
 READER = OWNER.reader(1).line
 
-_IDENTITY = """SELECT 'postgres:' || system_identifier || ':' || d.oid FROM pg_control_system(), pg_database d
-    WHERE d.datname = current_database()"""
+_DROP = f"DROP DATABASE {DATABASE} WITH (FORCE)"
+_IDENTITY = f"""SELECT 'postgres:' || system_identifier || ':' || oid FROM pg_control_system(), pg_database
+    WHERE datname = '{DATABASE}'"""
 
 
 @dataclass(slots=True)
@@ -43,7 +42,7 @@ class Play:
     chronicles: dict[str, Chronicle] = field(default_factory=dict)
     """Of every database that there ever was, by its identity."""
     emptied: set[str] = field(default_factory=set)
-    """Identities of databases that stood empty under a living sidecar: their backups have to be suspect."""
+    """Identities of databases that stood empty under a living sidecar: backups of them have to be suspect."""
 
     def server(self) -> ScratchPostgres:
         return self.stack.enter_context(ScratchPostgres(find_postgres()))
@@ -71,8 +70,7 @@ class Play:
 
 
 def identity_of(lease: Lease) -> str:
-    with psycopg.connect(lease.uri) as connection:
-        return connection.execute(_IDENTITY).fetchone()[0]
+    return lease.server.psql(_IDENTITY)
 
 
 def old_and_new_lease(play: Play, runs: int) -> Lease:
@@ -127,31 +125,28 @@ def rest_in_health(lease: Lease) -> None:
 
 def dropped(play: Play, lease: Lease) -> None:
     play.rng.choice([lease.kill, lease.stop])()
-    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    lease.server.psql(_DROP)
 
 
-def dropped_under_a_living_sidecar(play: Play, lease: Lease) -> None:
-    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-    lease.provoke(lambda event: event.get("kind") == "database")
+def dropped_under_a_living_sidecar(_play: Play, lease: Lease) -> None:
+    lease.provoke(_DROP, until=is_noticed)
     lease.kill()
 
 
 def emptied_under_a_living_sidecar(play: Play, lease: Lease) -> None:
-    lease.server.psql(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-    lease.server.psql(f"CREATE DATABASE {DATABASE}")
-    play.emptied.add(identity_of(lease))
-    lease.provoke("suspect: ")
+    """With luck its next run meets the empty database, else a look before that; a backup of it has to be suspect."""
+    play.emptied.add(lease.provoke(f"{_DROP}; CREATE DATABASE {DATABASE}; {_IDENTITY}", until=is_noticed))
     lease.kill()
 
 
-def another_server(play: Play, lease: Lease) -> None:
+def gone_with_its_server(play: Play, lease: Lease) -> None:
     lease.kill()
     lease.server.destroy()
     lease.server = play.server()
 
 
 Way = Callable[[Play, Lease], None]
-WAYS: list[Way] = [dropped, dropped_under_a_living_sidecar, emptied_under_a_living_sidecar, another_server]
+WAYS: list[Way] = [dropped, dropped_under_a_living_sidecar, emptied_under_a_living_sidecar, gone_with_its_server]
 
 
 def wipe(play: Play, lease: Lease, way: Way) -> None:
@@ -221,6 +216,11 @@ def newest_promise(tally: Tally, chronicle: Chronicle) -> int:
     told = [event for event in tally.reported.values() if "timestamp" in event]
     ends = [clock.from_iso(event["timestamp"]) - event["seconds"] for event in told]
     return chronicle.least(max(ends, default=0.0))
+
+
+def is_noticed(event: Event) -> bool:
+    """That the database is not the one that it was: by a look before a run, or by the run."""
+    return event.get("kind") == "database" or "decision" in event or "suspect: " in event["event"]
 
 
 def is_back(event: Event) -> bool:

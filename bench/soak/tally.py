@@ -27,7 +27,11 @@ class Tally:
     failed: list[str] = field(default_factory=list)
     """Why."""
     runs: int = 0
-    suspect: int = 0
+    killed: int = 0
+    """Sidecars."""
+    interrupted: int = 0
+    """Runs that read from the database when their sidecar was killed or asked to stop."""
+    suspects: set[str] = field(default_factory=set)
     read: int = 0
     stored: int = 0
     transactions: int = 0
@@ -51,7 +55,7 @@ class Tally:
             self.read += event["bytes_read"]
             self.stored += event["bytes_stored"]
         elif event["level"] == "warning" and "suspect: " in event["event"] and "backup" in event:
-            self.suspect += 1
+            self.suspects.add(event["backup"])
             self.reported.pop(event["backup"], None)
         elif event["level"] == "error" and "kind" in event:
             self.failures[event["kind"]] += 1
@@ -79,14 +83,15 @@ class Tally:
     def lines(self) -> Iterator[str]:
         """For people."""
         failures = ", ".join(f"{number} {kind}" for kind, number in sorted(self.failures.items()))
-        yield f"runs: {self.runs} ok, of them {self.suspect} suspect; failed: {failures or 'none'}"
+        yield f"runs: {self.runs} ok, of them {len(self.suspects)} suspect; failed: {failures or 'none'}"
+        yield f"sidecars killed: {self.killed}; runs interrupted while they read: {self.interrupted}"
         yield "incidents: " + ", ".join(f"{number} {name}" for name, number in sorted(self.incidents.items()))
         yield f"transactions: {self.transactions:,}; given up for another's lock: {self.refused}"
         yield f"backups: {len(self.reported)} good, {len(self.pruned)} pruned, {self.restores} restored and examined"
         share = self.stored / self.read if self.read else 0
         yield f"bytes: {self.read / MIB:,.0f} MiB read, {self.stored / MIB:,.0f} MiB stored ({share:.1%})"
-        yield f"sidecar's memory: at most {self.peak / MIB:.0f} MiB with its children, {self.last / MIB:.0f} MiB at the end"
-        yield f"at most {self.longest_restore:.1f} s from a start to a restored database, {self.longest_stop:.1f} s to stop"
+        yield f"sidecar: at most {self.peak / MIB:.0f} MiB with its children, {self.last / MIB:.0f} MiB at the end"
+        yield f"at most {self.longest_restore:.1f} s to restore a database, {self.longest_stop:.1f} s to stop"
         yield f"longest zombie: {self.longest_zombie:.0f} s"
         yield f"time: {self.elapsed():.0f} s"
 

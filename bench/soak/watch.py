@@ -44,6 +44,11 @@ class Watch:
         self._tally.longest_zombie = max(self._tally.longest_zombie, longest)
 
 
+def is_reading(pid: int) -> bool:
+    """Whether a sidecar has children at work: it has some while it reads from a database."""
+    return any(parent == pid and state != "Z" for _, state, parent in _processes())
+
+
 def left_behind(folder: Path, patience: float) -> list[str]:
     """The processes that work with temporary files below *folder*, and did not end in so many seconds."""
     deadline = time.monotonic() + patience

@@ -57,7 +57,10 @@ class Chronicle:
 
 
 class Writers:
-    """Two at a time, of which one empties and refills a table, and the other one changes the schema. They outlive any end of their server."""
+    """Two at a time, of which one empties and refills a table, and the other one changes the schema.
+
+    They outlive any end of their server.
+    """
 
     def __init__(self, uri: str, chronicle: Chronicle, seed: int) -> None:
         self.chronicle = chronicle
@@ -119,7 +122,8 @@ Task = Callable[[psycopg.Connection, random.Random], None]
 
 def pay(connection: psycopg.Connection, rng: random.Random) -> None:
     one, other = sorted(rng.sample(range(1, 1001), 2))
-    query = "UPDATE accounts SET balance = balance + CASE id WHEN %s THEN %s ELSE %s END, note = md5(random()::text) WHERE id IN (%s, %s)"
+    query = """UPDATE accounts SET balance = balance + CASE id WHEN %s THEN %s ELSE %s END, note = md5(random()::text)
+        WHERE id IN (%s, %s)"""
     amount = rng.randint(1, 500)
     connection.execute(query, (one, amount, -amount, one, other))
 
@@ -164,7 +168,8 @@ def write_into_file(connection: psycopg.Connection, rng: random.Random) -> None:
 
 
 def remove_file(connection: psycopg.Connection, _rng: random.Random) -> None:
-    query = "DELETE FROM files WHERE id = (SELECT id FROM files ORDER BY random() LIMIT 1 FOR UPDATE) RETURNING content"
+    query = """DELETE FROM files WHERE id = (SELECT id FROM files ORDER BY random() LIMIT 1 FOR UPDATE)
+        AND (SELECT count(*) > 20 FROM files) RETURNING content"""
     for (content,) in connection.execute(query).fetchall():
         connection.execute("SELECT lo_unlink(%s)", (content,))
 

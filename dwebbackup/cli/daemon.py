@@ -24,7 +24,7 @@ def command(session: Session) -> None:
     configuration again. SIGUSR1 backs up now.
     """
     give_back_large_buffers()
-    log.set_up(sys.stdout)  # where whoever runs containers looks for it
+    log.set_up(log.undaunted(sys.stdout))  # where whoever runs containers looks for it
     from dwebbackup.daemon.loop import run  # noqa: PLC0415  # with all that only a sidecar needs
 
     run(session.given, STOP)

@@ -30,6 +30,12 @@ def command(session: Session, number: int | None) -> None:
     number = reachable(number, owner, config)
     writer = owner.writer(number)
     part = below(store, writer.id)
+    for before in range(1, number):
+        if open_writer(owner, before, store).catalog.refs():
+            raise WrongConfiguration(
+                f"writer {before} has backups, which writer {number} continues: this is no start",
+                f"a sidecar with writer {number} on an empty database wants `dwebbackup key reader {before}`",
+            )
     if open_writer(owner, number, store).catalog.refs():
         raise WrongConfiguration(f"writer {number} has backups already", "its start needs no mark any more")
     if _has_genesis(part):

@@ -41,7 +41,7 @@ def command(files: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Compute the links of files, offline.
 
     The CID is the name of the file on IPFS, and depends on the profile by which it is cut up; the default is
-    unixfs-v1-2025. The skylink is its name on Skynet, for files of at most 4 MiB, less some 240 bytes. No key, no store
+    unixfs-v1-2025. The skylink is its name on Skynet, for files of at most 4 MiB, less 230 bytes. No key, no store
     and no configuration is needed, and nothing is sent anywhere.
     """
     documents = []

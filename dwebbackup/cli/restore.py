@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -14,6 +15,11 @@ from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.report.wording import count, duration
 from dwebbackup.restore import Done, Options, plan, restore
+
+GOES_ON = (
+    "if it is backed up from now on: the first time, `dwebbackup backup --accept` says that its history goes on here"
+)
+"""To a backup it is another database than before."""
 
 
 @click.command()
@@ -73,6 +79,9 @@ def command(
             session.show({"backup": found.ref.id, "target": place.url, "plan": steps}, "\n".join(steps))
             return session.end(found.doubts)
         done = restore(opened, found, place, options)
+    if not tables:
+        restored = dataclasses.replace(done.restored, notes=(*done.restored.notes, GOES_ON))
+        done = dataclasses.replace(done, restored=restored)
     session.report(document(done), text(done), good=not done.warnings)
     return session.end(done.warnings)
 

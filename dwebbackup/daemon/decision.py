@@ -8,7 +8,7 @@ from typing import Literal
 from dwebbackup.ports import Condition
 
 NO_KEY = (
-    "hand in the reader key: put the line that `dwebbackup key reader` prints into DWEBBACKUP_RESTORE_KEY, "
+    "hand in the reader key: put the line that `dwebbackup key reader {writer}` prints into DWEBBACKUP_RESTORE_KEY, "
     "or into the file that DWEBBACKUP_RESTORE_KEY_FILE names; take it out again when the database is back"
 )
 
@@ -19,10 +19,15 @@ class Holdings:
 
     backup: str = ""
     """The id of the newest good backup."""
+    tables: int = 0
     rows: int = 0
     """In that."""
+    writer: int = 0
+    """Whose it is, by his number."""
     doubt: str = ""
-    """Why there are backups, and none of them can be called the newest good one."""
+    """Why there may be backups, and none of them can be called the newest good one."""
+    hint: str = ""
+    """What to do about that doubt."""
     begun: bool = False
     """Whether the owner marked the start of this writer."""
 
@@ -36,10 +41,10 @@ class Decision:
     hint: str = ""
 
 
-def decide(condition: Condition, holdings: Holdings, *, can_open: bool) -> Decision:
+def decide(condition: Condition, holdings: Holdings, *, can_open: bool, has_key: bool = False) -> Decision:
     """Fail closed: without a reason to believe that there never was anything, an empty database is none to begin with.
 
-    *can_open*: there is a key that opens the rows of that backup.
+    *can_open*: there is a key that opens the rows of that backup; *has_key*: there is one, for whatever.
     """
     if condition.state == "full":
         return Decision("go on", "the database holds data, and is left as it is")
@@ -50,12 +55,10 @@ def decide(condition: Condition, holdings: Holdings, *, can_open: bool) -> Decis
     }[condition.state]
     if holdings.doubt:
         return Decision(
-            "wait",
-            f"{what}, and which backup it should be restored from is not certain: {holdings.doubt}",
-            "`dwebbackup restore BACKUP --to …` with the words, from anywhere, brings back the one that you name",
+            "wait", f"{what}, and what it should be restored from is not certain: {holdings.doubt}", holdings.hint
         )
     if holdings.backup:
-        return _with_backups(condition, holdings, what, can_open=can_open)
+        return _with_backups(condition, holdings, what, can_open=can_open, has_key=has_key)
     if holdings.begun:
         return Decision("begin", f"{what}, and nothing was ever backed up here: a new project begins")
     return Decision(
@@ -65,7 +68,7 @@ def decide(condition: Condition, holdings: Holdings, *, can_open: bool) -> Decis
     )
 
 
-def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_open: bool) -> Decision:
+def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_open: bool, has_key: bool) -> Decision:
     if condition.state == "rowless":
         if not holdings.rows:
             return Decision("go on", f"{what}, like the newest backup {holdings.backup}")
@@ -75,6 +78,11 @@ def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_op
             "somebody, perhaps the app's migrations, was here before the restore: drop the database, and it is "
             "restored; or `dwebbackup backup --accept`, if it is meant to be so",
         )
+    if condition.state == "empty" and not holdings.tables:
+        return Decision("go on", f"{what}, like the newest backup {holdings.backup}")
     if can_open:
         return Decision("restore", f"{what}: it is restored from backup {holdings.backup}")
-    return Decision("wait", f"{what}, and no key at hand opens the rows of backup {holdings.backup}", NO_KEY)
+    none = "the restore key at hand is another one's, and does not open" if has_key else "no key at hand opens"
+    return Decision(
+        "wait", f"{what}, and {none} the rows of backup {holdings.backup}", NO_KEY.format(writer=holdings.writer)
+    )

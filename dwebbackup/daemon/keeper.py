@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dwebbackup import backup, clock, restore
+from dwebbackup import backup, clock, lineage, restore
 from dwebbackup.access import open_writer
 from dwebbackup.catalog import Newest
 from dwebbackup.daemon.decision import Decision, Holdings, decide
 from dwebbackup.daemon.journal import Journal, Watched, problem
 from dwebbackup.daemon.parts import Kept, Parts
 from dwebbackup.daemon.past import Origin, Past, holdings, past
-from dwebbackup.daemon.status import Kind, Outcome, Problem, Run, What
-from dwebbackup.errors import DwebbackupError, Interrupted
+from dwebbackup.daemon.status import CORRECTION, Kind, Outcome, Problem, Run, What
+from dwebbackup.errors import BackupFailed, DwebbackupError, Interrupted
 from dwebbackup.exclusive import exclusive, last_run
 from dwebbackup.manifest import Restoration
 from dwebbackup.records import signer_of
@@ -30,6 +31,12 @@ FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0
 
 FIRST_RETRY = 60.0
 """Seconds after which a backup that failed is tried again; twice as many after each further one, up to its schedule."""
+
+AGAIN = 300.0
+"""Seconds between two looks at a database that is looked after."""
+
+OTHERS = 300.0
+"""Seconds for which a backup waits for another run on this machine."""
 
 Tell = Callable[[Notice], None]
 
@@ -83,13 +90,40 @@ class Keeper:
         if (last := last_run(self._parts.writer.id)) != self._seen:  # somebody made a backup by hand beside us
             self._seen = last
             self.refresh()
-        if self.due_at() <= clock.now() and self._running.is_due():
+        is_due = self.due_at() <= clock.now() and self._running.is_due()
+        if is_due or self._looking.is_due():
+            self._look_again()
+        if self._settled and self.due_at() <= clock.now() and self._running.is_due():
             self.back_up()
 
     def due_at(self) -> float:
         """When the next backup is, after the last one in the catalog or, if that cannot be read, that we know of."""
-        known = [began for began in (self._past.began, self._began) if began is not None]
+        latest = clock.now() + CORRECTION  # what is said to have begun later was said by a clock that was wrong
+        known = [began for began in (self._past.began, self._began) if began is not None and began <= latest]
         return next_run(self._kept.schedule, max(known, default=None), clock.now(), self.name)
+
+    def _look_again(self) -> None:
+        """Once in a while: is it still there, is it the same, and are there rows now where there were none?"""
+        self._looking.at = clock.monotonic() + AGAIN
+        try:
+            condition = self._kept.source.condition()
+        except Exception as error:  # noqa: BLE001  # a backup will meet it, too; but that may be hours away
+            self._fail("database", error)
+            return
+        if condition.state == "absent" or condition.identity != self._identity:
+            self._settled = False
+            self._settle()
+            return
+        if self._ails == "database" and self._running.count == 0:
+            self._journal.note(self.name, problem=None)
+            self._say("recovery", "the database can be asked again")
+        if condition.state == "full" and self._past.good and not self._past.good.rows:
+            self.back_up()  # the first that is worth something
+
+    @property
+    def _ails(self) -> str:
+        found = self._journal.source(self.name).problem
+        return found.kind if found else ""
 
     @property
     def is_settled(self) -> bool:
@@ -105,8 +139,9 @@ class Keeper:
             if condition.state == "full":
                 decision, origin = decide(condition, Holdings(), can_open=False), None
             else:
-                found, origin = holdings(self._parts.opened, self._parts.origins(), self.name)
-                decision = decide(condition, found, can_open=origin is not None)
+                parts = self._parts
+                found, origin = holdings(parts.writer, parts.opened, parts.origins(), self.name)
+                decision = decide(condition, found, can_open=origin is not None, has_key=parts.restore_key is not None)
             self._act(decision, origin)
         except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
             self._looking.failed()
@@ -126,6 +161,7 @@ class Keeper:
             self._restore(origin)
         self._settled = True
         self._looking.went_well()
+        self._looking.at = clock.monotonic() + AGAIN
         self._journal.note(self.name, phase="idle", problem=None)
         self._say("recovery", decision.sentence)
         self.refresh()
@@ -153,7 +189,11 @@ class Keeper:
         )
         outcome: Outcome = "incomplete" if done.warnings else "ok"
         self._journal.ran(self._run("restore", began, clock_, outcome, "; ".join((sentence, *done.warnings))))
-        log.logger(__name__).info(sentence, source=self.name, seconds=round(done.seconds, 1), short_of=done.warnings)
+        log.logger(__name__).info(sentence, source=self.name, seconds=round(done.seconds, 1))
+        if done.warnings:
+            sentence = f"{sentence}, and comes short of what was backed up: {'; '.join(done.warnings)}"
+            log.logger(__name__).warning(sentence, source=self.name)
+        self._say("alarm", f"the database was not there, or empty; it is {sentence}")
 
     def _announce(self, origin: Origin, identity: str) -> None:
         """Before it takes its place, so that nobody ever meets it without knowing where it came from."""
@@ -172,14 +212,20 @@ class Keeper:
         began, clock_ = clock.now(), clock.monotonic()
         self._journal.note(self.name, phase="backing up")
         self._say("start", "a backup begins")
+        log.logger(__name__).info("a backup begins", source=self.name)
         try:
-            with exclusive(self._parts.writer.id, self._wait_for_others):
+            with exclusive(self._parts.writer.id, self._wait_for_others()):
                 done = self._back_up(seconds)
         except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
             outcome: Outcome = "interrupted" if isinstance(error, Interrupted) else "failed"
             self._journal.ran(self._run("backup", began, clock_, outcome, str(error), hint=_hint(error)))
             self._running.failed(self._interval())
             self._fail("backup", error)
+        except BaseException:
+            log.logger(__name__).warning(
+                "the backup is cut off; what it has stored is not stored again by the next", source=self.name
+            )
+            raise
         else:
             self._running.went_well()
             self._began = began
@@ -212,9 +258,17 @@ class Keeper:
             if timer:
                 timer.cancel()
 
-    def _wait_for_others(self) -> None:
-        if self._stop.wait(1):
-            raise Interrupted("asked to stop while another run was under way")
+    def _wait_for_others(self) -> Callable[[], None]:
+        """Called again and again while another run is under way on this machine."""
+        began = clock.monotonic()
+
+        def wait() -> None:
+            if self._stop.wait(1):
+                raise Interrupted("asked to stop while another run was under way")
+            if clock.monotonic() - began > OTHERS:
+                raise BackupFailed("another run of this writer is under way on this machine", "it is tried again later")
+
+        return wait
 
     def _tell_of(self, done: backup.Done, began: float, clock_: float) -> None:
         read, stored = done.bytes_read, done.bytes_stored
@@ -241,26 +295,45 @@ class Keeper:
 
     # --- what is known ---
 
-    def refresh(self, newest: Newest | None = None) -> None:
+    def refresh(self) -> None:
         """Read the catalog anew. What fails here is told, and stops nothing."""
+        store = self._parts.store.name
         try:
-            history = (newest or self._parts.opened.catalog.newest_for_writing()).history
+            newest = self._parts.opened.catalog.newest_for_writing()
+            self._know(past(newest.history, self.name, self._identity))
+            self._warn_of_twins(newest)
         except Exception as error:  # noqa: BLE001  # the next backup meets it, too
             self._fail("store", error)
             found = problem(error, "store")
-            self._journal.store(self._parts.store.name, lambda store: replace(store, problem=found))
+            self._journal.store(store, lambda each: replace(each, problem=found))
             return
         now = clock.now()
-        self._journal.store(self._parts.store.name, lambda store: replace(store, answered=now, problem=None))
-        self._past = past(history, self.name, self._identity)
-        good_began = self._past.good_began
-        self._journal.note(
-            self.name,
-            history=self._past.made,
-            good=self._past.good,
-            good_until=None if good_began is None else good_until(self._kept.schedule, good_began, self.name),
-            next_run=self.due_at(),
-        )
+        self._journal.store(store, lambda each: replace(each, answered=now, problem=None))
+
+    def _know(self, found: Past) -> None:
+        self._past = found
+        until = None
+        if found.good_began is not None:
+            until = good_until(self._kept.schedule, found.good_began, self.name)
+        self._journal.note(self.name, history=found.made, good=found.good, good_until=until, next_run=self.due_at())
+
+    def _warn_of_twins(self, newest: Newest) -> None:
+        """Two tips of this very database: another sidecar with the same key backs it up at the same moments.
+
+        Neither is then the newest, so nobody could restore unattended. The next time we come at another moment.
+        """
+        tips = [
+            tip.ref.id
+            for tip in newest.tips
+            if any(tally.identity == self._identity for tally in lineage.tallies(tip.manifest))
+        ]
+        if len(tips) < 2:
+            return
+        self._running.at = clock.monotonic() + self._interval() + random.uniform(5, 60)
+        sentence = f"two machines back up {self.name} at once with the same key: {', '.join(tips)}"
+        hint = "stop one of the two sidecars; until then neither backup is the newest"
+        log.logger(__name__).warning(sentence, source=self.name, hint=hint)
+        self._say("alarm", sentence, hint)
 
     def _interval(self) -> float:
         """Seconds to the next backup of the schedule: nothing that failed waits for longer."""

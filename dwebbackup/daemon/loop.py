@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 from urllib.parse import unquote, urlsplit
@@ -49,7 +50,8 @@ class Sidecar:
     def __init__(self, given: Given, stop: threading.Event) -> None:
         self._given = given
         self._stop = stop
-        self._wake = threading.Event()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Unlike an `Event`, it may be used by the handler of a signal, whatever the signal interrupted."""
         self._reload = True
         self._now = False
         self._journal = Journal()
@@ -82,10 +84,10 @@ class Sidecar:
         """The ticks are the package `schedule`'s; when a backup is due, only `dwebbackup.schedule` says."""
         chores = Chores()
         ticks = schedule.Scheduler()
-        offset = clock.now() - clock.monotonic()
+        offset = _offset()
         while True:
-            if not ticks.jobs or abs(clock.now() - clock.monotonic() - offset) > LOOK_EVERY * 5:
-                offset = clock.now() - clock.monotonic()  # the clock was set: ticks would come late, or not at all
+            if not ticks.jobs or abs(_offset() - offset) > LOOK_EVERY * 5:  # ticks would come late, or not at all
+                offset = _offset()
                 ticks.clear()
                 ticks.every(LOOK_EVERY).seconds.do(self._look)
                 ticks.every(5).minutes.do(lambda: chores.do_daily(self._parts, self._keepers, self._journal, self._say))
@@ -95,8 +97,8 @@ class Sidecar:
             except Exception:  # noqa: BLE001  # a fault of ours: nothing may end the sidecar, and the database with it
                 log.logger(__name__).exception("this is a fault of dwebbackup")
                 ticks.clear()
-            self._wake.wait(LOOK_EVERY)
-            self._wake.clear()
+            with suppress(queue.Empty):
+                self._wake.get(timeout=LOOK_EVERY)
             if self._stop.is_set():  # what it raised was lost on the way, where Python lets no exception through
                 raise KeyboardInterrupt("asked to stop")
 
@@ -128,24 +130,25 @@ class Sidecar:
         """Everything anew, unless nothing changed. What is wrong is told, and read again in a while."""
         asked, self._reload = self._reload, False
         self._read_at = clock.monotonic()
-        found, faults = config.survey(self._given)
-        _hide(found)
-        faults = (*faults, *self._tell_whom(found))
-        self._open_page(found)
-        if found == self._config and self._parts and not asked and not faults:
-            return
-        if faults:
-            self._trouble(faults)
-            return
         try:
-            self._take(found, put_together(found, self._stop))
+            found, faults = config.survey(self._given)
+            _hide(found)
+            deaf = self._tell_whom(found)
+            self._open_page(found)
+            if faults:
+                self._trouble((*faults, *deaf))
+            elif asked or not self._parts or found != self._config:
+                self._take(found, put_together(found, self._stop), deaf)
         except Exception as error:  # noqa: BLE001  # whatever it is: the sidecar stays, and says so
             self._trouble([error])
 
-    def _take(self, found: Config, parts: Parts) -> None:
+    def _take(self, found: Config, parts: Parts, deaf: Sequence[WrongConfiguration]) -> None:
+        """*deaf*: whoever cannot be told, which stops no backup."""
         self._config, self._parts = found, parts
         journal = self._journal
         journal.configured(parts.writer.number, parts.writer.id, parts.warnings)
+        if deaf:
+            self._tell_of(deaf)
         for warning in parts.warnings:
             log.logger(__name__).warning(warning)
         journal.sources(
@@ -163,6 +166,9 @@ class Sidecar:
     def _trouble(self, errors: Sequence[Exception]) -> None:
         """Nothing is backed up while the configuration cannot be trusted: not even what was before."""
         self._parts, self._keepers, self._config = None, [], None
+        self._tell_of(errors)
+
+    def _tell_of(self, errors: Sequence[Exception]) -> None:
         found = [problem(each, "configuration") for each in errors]
         self._journal.trouble(found)
         for each in found:
@@ -198,7 +204,7 @@ class Sidecar:
                 log.logger(__name__).error(str(error), hint=error.hint)
                 return
             self._server = server
-            log.logger(__name__).info("the page can be asked", port=server.port, token=bool(found.page_token))
+            log.logger(__name__).info("the page can be asked", port=server.port, locked=bool(found.page_token))
         self._listening = wanted
 
     # --- signals ---
@@ -218,7 +224,7 @@ class Sidecar:
             self._reload = True
         else:
             self._now = True
-        self._wake.set()
+        self._wake.put(None)
 
     def _last_backups(self) -> None:
         if not (self._config and self._config.backup_on_stop):
@@ -232,13 +238,23 @@ class Sidecar:
         self._notifier.tell(replace(notice, log_tail=log.tail()) if notice.event == "failure" else notice)
 
 
+def _offset() -> float:
+    """Of the clock on the wall, by which the package `schedule` goes: it changes when somebody sets the clock, and in
+    zones with daylight saving.
+    """
+    return clock.now() - clock.monotonic() + clock.zone()
+
+
 def _hide(found: Config) -> None:
     """From now on, in whatever is logged, shown or sent."""
     secrets = [found.page_token, found.key, found.restore_key, *found.notify]
     for url in (*(source.url for source in found.sources), found.target):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # whoever connects there will say so
+            continue
         password = unquote(parts.password or "")
-        if password not in f"{parts.scheme} {parts.username} {parts.path}":  # it would take these out, too
+        if len(password) >= 8 and password not in f"{parts.scheme} {parts.username} {parts.path}":  # else words go, too
             secrets.append(password)
     for store in found.stores:
         if store.secrets:

@@ -19,7 +19,7 @@ WORDS = (
 )
 READER = (
     "a reader key is on this machine, and the database is not empty: whoever runs it can read every backup; take "
-    "DWEBBACKUP_RESTORE_KEY out again"
+    "the restore key out again"
 )
 
 
@@ -78,11 +78,12 @@ def put_together(config: Config, stop: threading.Event) -> Parts:
         raise WrongConfiguration(
             "no key is configured", "set DWEBBACKUP_KEY, or DWEBBACKUP_KEY_FILE, to what `dwebbackup key writer` prints"
         )
-    key = parse_key(config.key)
+    key = _key(config.key, "DWEBBACKUP_KEY")
     if isinstance(key, ReaderKey):
         raise KeyForbids("a reader key restores; it cannot add backups", "use a writer key: `dwebbackup key writer`")
     restore_key = _restore_key(config, key)
     recipients = assemble.recipients(config)
+    begun = assemble.has_begun(config)
     quick, store = assemble.quick_and_patient_store(config, stop)
     writer = key if isinstance(key, WriterKey) else key.writer(_current(key, quick))
     kept = tuple(
@@ -90,7 +91,9 @@ def put_together(config: Config, stop: threading.Event) -> Parts:
         for source, source_config in zip(sources, config.sources, strict=True)
         for target in [assemble.own_target(source_config, config)]
     )
-    warnings = config.warnings + ((WORDS,) if OwnerKey in (type(key), type(restore_key)) else ())
+    warnings = (*config.warnings, *([WORDS] if OwnerKey in (type(key), type(restore_key)) else []))
+    if not begun:
+        warnings += (f"a new store was begun in {store.url}: is its disk mounted?",)
     return Parts(
         config,
         store,
@@ -108,13 +111,20 @@ def put_together(config: Config, stop: threading.Event) -> Parts:
 def _restore_key(config: Config, key: Key) -> Key | None:
     if not config.restore_key:
         return key if isinstance(key, OwnerKey) else None
-    found = parse_key(config.restore_key)
+    found = _key(config.restore_key, "DWEBBACKUP_RESTORE_KEY")
     if isinstance(found, WriterKey):
         raise KeyForbids(
             "DWEBBACKUP_RESTORE_KEY is a writer key, which cannot read one row",
             "put the line there that `dwebbackup key reader` prints",
         )
     return found
+
+
+def _key(text: str, called: str) -> Key:
+    try:
+        return parse_key(text)
+    except WrongConfiguration as error:
+        raise WrongConfiguration(f"{called}: {error}", error.hint) from None
 
 
 def _current(key: OwnerKey, store: Store) -> int:

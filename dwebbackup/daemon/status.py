@@ -69,6 +69,8 @@ class Made:
     rows: int
     suspect: tuple[str, ...] = ()
     """Why it does not count as good."""
+    follows: str = ""
+    """The identity of the database whose history goes on in this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,31 +31,34 @@ class Alphabet:
         zeros = len(data) - len(data.lstrip(b"\0"))
         return self.characters[0] * zeros + "".join(reversed(digits))
 
-    def decode(self, text: str) -> bytes:
-        """The bytes that `encode` writes as *text*. Raises `WrongConfiguration`, with the place of what is wrong."""
-        value = self._value(text)
+    def decode(self, text: str, prefix: str = "") -> bytes:
+        """The bytes that `encode` writes as *text*.
+
+        Raises `WrongConfiguration`, with the place of what is wrong, counted from the beginning of *prefix*.
+        """
+        value = self._value(text, len(prefix) + 1)
         if not self.bits:
             zeros = len(text) - len(text.lstrip(self.characters[0]))
             return bytes(zeros) + value.to_bytes(-(-value.bit_length() // 8), "big")
         size, unused = divmod(len(text) * self.bits, 8)
         if unused >= self.bits:
-            raise WrongConfiguration(f"{text!r} is cut off: no bytes have so many characters in {self.name}")
+            raise WrongConfiguration(f"characters are missing, or too many: no bytes have so many in {self.name}")
         if value & (1 << unused) - 1:
-            raise WrongConfiguration(f"the last character of {text!r} is wrong: it stands for bits beyond the end")
+            raise WrongConfiguration(f"the last character, {text[-1]!r}, is wrong: it stands for bits beyond the end")
         return (value >> unused).to_bytes(size, "big")
 
     @property
     def _mask(self) -> int:
         return (1 << self.bits) - 1
 
-    def _value(self, text: str) -> int:
+    def _value(self, text: str, first: int) -> int:
         if len(text) > LONGEST:
-            raise WrongConfiguration(f"{text[:20]!r}… has {len(text)} characters, which is too long for a link")
+            raise WrongConfiguration(f"{len(text)} characters are too many for a link")
         value = 0
-        for place, character in enumerate(text, 1):
+        for place, character in enumerate(text, first):
             digit = self.characters.find(character)
             if digit < 0:
-                raise WrongConfiguration(f"character {place} of {text!r}, {character!r}, is none of {self.name}")
+                raise WrongConfiguration(f"character {place}, {character!r}, is none of {self.name}")
             value = value * len(self.characters) + digit
         return value
 

@@ -30,7 +30,7 @@ def decode_map(data: bytes) -> dict[str, Value]:
         if not isinstance(key, str):
             raise Damaged("a key in it is no text")
         entries[key], at = _read(data, at)
-    if at != len(data) or encode_map(entries) != data:
+    if encode_map(entries) != data:
         raise Damaged("it is not in the one form that DAG-CBOR has: keys out of order, or twice, or bytes too many")
     return entries
 

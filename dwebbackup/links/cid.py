@@ -71,17 +71,11 @@ class Cid:
 
 def parse(text: str) -> Cid:
     """The inverse of `Cid.text` and `Cid.text_in`. Raises `WrongConfiguration`."""
-    if text.startswith("Qm"):
-        return _version_0(text)
-    alphabet = _PREFIXES.get(text[:1])
-    if alphabet is None:
-        raise WrongConfiguration(
-            f"{text[:LONGEST]!r} is no CID that is known here", "CIDs begin with Qm, b, k or z; upper case counts"
-        )
     try:
-        return from_binary(alphabet.decode(text[1:]))
+        cid = _version_0(text) if text.startswith("Qm") else _version_1(text)
     except (Damaged, WrongConfiguration) as error:
         raise WrongConfiguration(f"{text[:LONGEST]!r} is no CID: {error}", "copy it again, whole") from error
+    return cid
 
 
 def from_binary(data: bytes) -> Cid:
@@ -102,14 +96,21 @@ def from_binary(data: bytes) -> Cid:
 
 def _version_0(text: str) -> Cid:
     if len(text) != 46:
-        raise WrongConfiguration(
-            f"{text[:LONGEST]!r} has {len(text)} characters, and a CID that begins with Qm has 46",
-            "copy it again, whole",
-        )
+        raise WrongConfiguration(f"it has {len(text)} characters, and one that begins with Qm has 46")
     data = BASE58.decode(text)
     if len(data) != 34 or data[:2] != SHA2_256:
-        raise WrongConfiguration(f"{text!r} is no CID: it is not the name of a SHA-256", "copy it again, whole")
+        raise WrongConfiguration("it is not the name of a SHA-256")
     return Cid(0, Codec.DAG_PB, data)
+
+
+def _version_1(text: str) -> Cid:
+    alphabet = _PREFIXES.get(text[:1])
+    if alphabet is None:
+        raise WrongConfiguration("those that are known here begin with Qm, b, k or z, in lower case")
+    cid = from_binary(alphabet.decode(text[1:], prefix=text[:1]))
+    if cid.version == 0:
+        raise WrongConfiguration(f"version 0 is written without {text[0]!r}")
+    return cid
 
 
 def _check_hash(multihash: bytes) -> None:

@@ -48,23 +48,34 @@ def peer_text(name: Cid) -> str:
 
 def parse_name(text: str) -> Cid:
     """A name, from any of its forms. Raises `WrongConfiguration`."""
-    if not text.startswith(("1", "Qm")):
-        name = parse(text)
-        key_of(name)
-        return name
-    peer = BASE58.decode(text)
-    if not (peer.startswith(_IDENTITY + _ED25519) and len(peer) == 38):
-        raise WrongConfiguration(
-            f"{text[:LONGEST]!r} is not the name of an Ed25519 key", "these begin with k51 or 12D3"
-        )
-    return name_of(peer[6:])
+    name = _peer(text) if text.startswith(("1", "Qm")) else parse(text)
+    if not _is_of_ed25519(name):
+        raise _other_key(text)
+    return name
 
 
 def key_of(name: Cid) -> bytes:
     """The inverse of `name_of`. Raises `WrongConfiguration`."""
-    if name.codec is not Codec.LIBP2P_KEY or name.hash[:6] != _IDENTITY + _ED25519 or len(name.hash) != 38:
-        raise WrongConfiguration(f"{name.text!r} is not the name of an Ed25519 key", "these begin with k51 or 12D3")
-    return name.hash[6:]
+    if not _is_of_ed25519(name):
+        raise _other_key(name.text)
+    return name.hash[-32:]
+
+
+def _peer(text: str) -> Cid:
+    """The inverse of `peer_text`."""
+    try:
+        return Cid(1, Codec.LIBP2P_KEY, BASE58.decode(text))
+    except WrongConfiguration as error:
+        raise WrongConfiguration(f"{text[:LONGEST]!r} is no IPNS name: {error}", "copy it again, whole") from error
+
+
+def _is_of_ed25519(name: Cid) -> bool:
+    prefix = _IDENTITY + _ED25519
+    return (name.codec, name.hash[:-32], len(name.hash)) == (Codec.LIBP2P_KEY, prefix, len(prefix) + 32)
+
+
+def _other_key(text: str) -> WrongConfiguration:
+    return WrongConfiguration(f"{text!r} is not the name of an Ed25519 key", "these begin with k51 or 12D3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,20 +171,17 @@ def _decode_data(entries: Mapping[str, cbor.Value]) -> Record:
 
 def _rfc3339(moment: int) -> str:
     seconds, nanoseconds = divmod(moment, SECOND)
-    try:
-        text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    except (ValueError, OverflowError, OSError) as error:
-        raise WrongConfiguration("an IPNS record cannot be valid until after the year 9999") from error
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanoseconds:09}".rstrip("0") if nanoseconds else ""
     return f"{text}{fraction}Z"
 
 
 def _nanoseconds(text: str) -> int:
-    match = _TIME.fullmatch(text)
+    """The inverse of `_rfc3339`; reads other time zones, too. Raises `Damaged`."""
     try:
-        whole = datetime.fromisoformat(f"{match[1]}{match[3]}") if match else None
-    except ValueError:
-        whole = None
-    if match is None or whole is None:
-        raise Damaged(f"{text!r}, until when it is valid, is no time")
+        if not (match := _TIME.fullmatch(text)):
+            raise ValueError(text)  # noqa: TRY301  # as the days that no month has
+        whole = datetime.fromisoformat(match[1] + match[3])
+    except ValueError as error:
+        raise Damaged(f"{text!r}, until when it is valid, is no time") from error
     return int(whole.timestamp()) * SECOND + int((match[2] or "0").ljust(9, "0"))

@@ -19,9 +19,12 @@ _LAYOUT = struct.Struct("<B QQQ BB 8s 64s")
 
 _PLAIN = bytes(7) + b"\1"
 
-_GO_ESCAPES: dict[str, str | int | None] = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_GO_ESCAPES: dict[str, str | int | None] = {character: f"\\u{ord(character):04x}" for character in "<>&"}
 
-_LEAF = 64
+_PIECE = 64
+"""Bytes of a leaf, and of two hashes."""
+
+_PIECES = struct.Struct(f"{_PIECE}s")
 
 
 def skylink_of(data: bytes, name: str = NAME, content_type: str = CONTENT_TYPE) -> Skylink:
@@ -56,25 +59,33 @@ def metadata(size: int, name: str = NAME, content_type: str = CONTENT_TYPE) -> b
 def merkle_root(content: bytes) -> bytes:
     """Of the sector that begins with *content* and has zeros behind it: BLAKE2b-256 over leaves of 64 bytes."""
     assert len(content) <= SECTOR
-    content += bytes(-len(content) % _LEAF) or (b"" if content else bytes(_LEAF))
-    nodes = [_hash(b"\0" + content[at : at + _LEAF]) for at in range(0, len(content), _LEAF)]
+    missing = -len(content) % _PIECE if content else _PIECE
+    level = _hash_pieces(b"\0", content + bytes(missing))
     for zeros in _ZEROS:
-        if len(nodes) % 2:
-            nodes.append(zeros)
-        pairs = iter(nodes)
-        nodes = [_hash(b"\1" + left + right) for left, right in zip(pairs, pairs, strict=True)]
-    return nodes[0]
+        if len(level) % _PIECE:
+            level += zeros
+        level = _hash_pieces(b"\1", level)
+    return level
 
 
-def _hash(data: bytes) -> bytes:
-    return blake2b(data, digest_size=32).digest()
+def _hash_pieces(mark: bytes, data: bytes) -> bytes:
+    """The hashes of pieces of 64 bytes, which are leaves or pairs of hashes; *mark* says which.
+
+    Copies of a begun hash: half the time of new ones, and 131,071 are needed for a sector.
+    """
+    begin, hashes = blake2b(mark, digest_size=32).copy, []
+    for (piece,) in _PIECES.iter_unpack(data):
+        each = begin()
+        each.update(piece)
+        hashes.append(each.digest())
+    return b"".join(hashes)
 
 
 def _roots_of_zeros() -> tuple[bytes, ...]:
     """Of nothing but zeros: a leaf, and then the level above it, up to half a sector."""
-    roots = [_hash(bytes(1 + _LEAF))]
-    while len(roots) < (SECTOR // _LEAF).bit_length() - 1:
-        roots.append(_hash(b"\1" + roots[-1] * 2))
+    roots = [_hash_pieces(b"\0", bytes(_PIECE))]
+    while len(roots) < (SECTOR // _PIECE).bit_length() - 1:
+        roots.append(_hash_pieces(b"\1", roots[-1] * 2))
     return tuple(roots)
 
 

@@ -26,6 +26,10 @@ class Skylink:
     fetch: int = 0
     """Bytes from *offset* on that hold the file, rounded up."""
 
+    def __post_init__(self) -> None:
+        assert len(self.root) == 32
+        assert self.version == 2 or self.fetch
+
     @property
     def binary(self) -> bytes:
         bits = 1 if self.version == 2 else _encode_window(self.offset, self.fetch)

@@ -7,8 +7,9 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from dwebbackup import clock
 from dwebbackup.report.redaction import redact
@@ -29,6 +30,28 @@ _remembered: deque[str] = deque(maxlen=_TAIL)
 
 _to_do: list[Callable[[], None]] = []
 """What `set_up` left until the first line."""
+
+
+def undaunted(stream: TextIO) -> TextIO:
+    """*stream* for a program that must not end because nobody can read its lines: a full disk, a reader who left."""
+    return cast("TextIO", _Undaunted(stream))
+
+
+class _Undaunted:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def set_up(stream: TextIO, level: int = logging.INFO) -> None:

@@ -7,7 +7,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,6 +52,16 @@ class Sidecar:
         self.raw: list[str] = []
         self._changed = threading.Condition()
         self._over = False
+
+    @contextmanager
+    def started(self, output: int) -> Iterator[subprocess.Popen[bytes]]:
+        """With what it says going to *output*, unseen."""
+        process = subprocess.Popen(self._command, env=self._environment, stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(

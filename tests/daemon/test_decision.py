@@ -16,9 +16,10 @@ ABSENT = Condition("absent")
 
 NOTHING = Holdings()
 BEGUN = Holdings(begun=True)
-WITH_ROWS = Holdings("7-12345678", 1000, begun=True)
-WITHOUT_ROWS = Holdings("7-12345678", 0, begun=True)
-DOUBT = Holdings(doubt="two machines wrote at once")
+WITH_ROWS = Holdings("7-12345678", 10, 1000)
+WITHOUT_ROWS = Holdings("7-12345678", 10, 0)
+WITHOUT_TABLES = Holdings("7-12345678", 0, 0)
+DOUBT = Holdings(doubt="two machines wrote at once", hint="name one")
 
 TABLE = [
     # database, store, a key for rows: what is done
@@ -31,6 +32,8 @@ TABLE = [
     (ABSENT, DOUBT, True, "wait"),
     (EMPTY, WITH_ROWS, True, "restore"),
     (EMPTY, WITH_ROWS, False, "wait"),
+    (EMPTY, WITHOUT_TABLES, False, "go on"),
+    (ABSENT, WITHOUT_TABLES, False, "wait"),
     (EMPTY, BEGUN, False, "begin"),
     (EMPTY, NOTHING, False, "wait"),
     (EMPTY, DOUBT, True, "wait"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from dwebbackup.access import below, open_writer
 from dwebbackup.catalog import GENESIS
 from dwebbackup.config import Config
 from dwebbackup.daemon.journal import Journal
-from dwebbackup.daemon.keeper import Keeper
+from dwebbackup.daemon.keeper import AGAIN, Keeper
 from dwebbackup.daemon.parts import Kept, Parts
 from dwebbackup.daemon.status import SourceStatus, StoreStatus
 from dwebbackup.daemon.watch import Watch
 from dwebbackup.errors import DatabaseRefused, StoreUnreachable, TargetNotEmpty
-from dwebbackup.keys import Key
+from dwebbackup.keys import Key, WriterKey
 from dwebbackup.manifest import Genesis
-from dwebbackup.ports import Condition, Dump, TargetOptions
+from dwebbackup.ports import Condition, Dump, Store, TargetOptions
 from dwebbackup.records import write_line
 from dwebbackup.report.notices import Notice
 from dwebbackup.schedule import Schedule
@@ -74,13 +75,21 @@ class Care:
     """A keeper, and all that it works with."""
 
     def __init__(
-        self, store: object, database: Database, schedule: str = "every 1 hour", key: Key | None = None
+        self,
+        store: Store,
+        database: Database,
+        schedule: str = "every 1 hour",
+        key: Key | None = None,
+        writer: WriterKey = WRITER,
     ) -> None:
+        self.database = database
         self.journal = Journal()
         self.told: list[Notice] = []
         self.stop = threading.Event()
         kept = Kept(database, database, "synthetic:app", Schedule(schedule))
-        parts = Parts(Config(jobs=1), store, store, WRITER, open_writer(WRITER, 1, store), (), 1, (kept,), key, ())
+        parts = Parts(
+            Config(jobs=1), store, store, writer, open_writer(writer, writer.number, store), (), 1, (kept,), key, ()
+        )
         self.journal.sources([SourceStatus("app", "synthetic:app", "waiting", schedule, None, None, None)])
         self.journal.stores([StoreStatus(store.name, store.url, None)])
         self.keeper = Keeper(kept, parts, self.journal, self.told.append, self.stop)
@@ -236,8 +245,7 @@ def test_a_store_that_cannot_be_listed_is_never_an_empty_one(
 
 def test_a_listing_that_hides_everything_is_no_reason_to_begin(store: MemoryStore, time: Time):
     back_up(store, SyntheticSource(FULL, "app"))
-    part = access.below(store, WRITER.id)
-    part.put(GENESIS, write_line(Genesis(WRITER.id, 1, clock.iso(clock.now())), OWNER.sign_seed))
+    mark(store)
     care = Care(Faulty(store, at={"list": Fault.hide}), Database({}))
     for _ in range(3):
         assert care.look().phase == "alarm"
@@ -289,8 +297,7 @@ def test_what_an_earlier_writer_has_is_restored_and_the_new_one_begins(store: Me
 
 
 def test_with_the_owners_mark_a_new_project_begins(store: MemoryStore, time: Time):
-    part = access.below(store, WRITER.id)
-    part.put(GENESIS, write_line(Genesis(WRITER.id, 1, clock.iso(clock.now())), OWNER.sign_seed))
+    mark(store)
     care = settled(Care(store, Database({})))
     care.look()
     assert care.backups == 1
@@ -303,6 +310,176 @@ def test_without_it_there_is_an_alarm_until_somebody_marks_it(store: MemoryStore
         time.go_on(60)
     assert set(care.events) == {"alarm"}
     assert "dwebbackup init" in care.journal.source("app").problem.hint
+
+
+def test_an_empty_project_goes_on_when_its_sidecar_is_started_anew(store: MemoryStore, time: Time):
+    mark(store)
+    for _ in range(2):
+        care = settled(Care(store, Database({})))
+        care.look()
+        time.go_on(HOUR)
+    assert opened(store).catalog.latest("app").ref.sequence == 2
+
+
+def mark(store: MemoryStore) -> None:
+    """The owner's, of where the writer begins."""
+    part = access.below(store, WRITER.id)
+    part.put(GENESIS, write_line(Genesis(WRITER.id, 1, clock.iso(clock.now())), OWNER.sign_seed))
+
+
+def refusal(care: Care, time: Time) -> str:
+    """What is said on the page of a sidecar that begins nothing."""
+    for _ in range(3):
+        assert care.look().phase == "alarm"
+        time.go_on(60)
+    assert care.backups == 0
+    found = care.journal.source("app").problem
+    assert found.hint
+    return f"{found.sentence} {found.hint}"
+
+
+def test_a_source_with_a_new_name_is_not_a_new_project(store: MemoryStore, time: Time):
+    mark(store)
+    back_up(store, SyntheticSource(FULL, "before"))
+    assert "backups of before here, and none of app" in refusal(Care(store, Database({}), key=OWNER.reader(1)), time)
+
+
+@pytest.mark.parametrize("what", ["manifests", "head and manifests", "the head, and the listing hides them"])
+def test_where_packs_are_and_no_backup_nothing_begins(store: MemoryStore, time: Time, what: str):
+    mark(store)
+    back_up(store, SyntheticSource(FULL, "app"))
+    for name in list(store.objects):
+        if ("/manifests/" in name and "hides" not in what) or (name.endswith("head.json") and "head" in what):
+            store.delete(name)
+    hiding = Faulty(store, at={"list": Fault.hide}, hidden=lambda name: "/manifests/" in name)
+    care = Care(hiding if "hides" in what else store, Database({}), key=OWNER.reader(1))
+    if what == "manifests":
+        assert care.look().phase == "waiting"  # the head names one, which is damage
+        assert "the head names backup 1-" in care.journal.source("app").problem.sentence
+    else:
+        assert "taken away" in refusal(care, time)
+
+
+def test_what_cannot_be_read_may_be_the_one_that_is_wanted(store: MemoryStore, time: Time):
+    mark(store)
+    back_up(store, SyntheticSource(FULL, "app"))
+    spoiled = next(name for name in store.objects if "/manifests/" in name)
+    store.objects[spoiled] = store.objects[spoiled][:-1] + b"?"
+    back_up(store, SyntheticSource(FULL, "other"))
+    assert "cannot be read" in refusal(Care(store, Database({}), key=OWNER.reader(1)), time)
+
+
+def test_the_writer_after_another_never_begins_from_nothing(store: MemoryStore, time: Time):
+    before = back_up(store, SyntheticSource(FULL, "app")).backup.ref
+    mark(store)
+    retired = OWNER.retire(1, before.sequence, bytes.fromhex(before.sha256))
+    care = Care(store, Database({}), key=OWNER.reader(2), writer=replace(OWNER.writer(2), retired=retired))
+    assert "`dwebbackup key reader 1`" in refusal(care, time)
+
+
+def test_a_database_that_is_gone_or_new_while_the_sidecar_runs_is_restored(store: MemoryStore, time: Time):
+    database = Database(FULL)
+    care = settled(Care(store, database, key=OWNER.reader(1)))
+    care.look()
+    for contents, identity in ((None, "synthetic:second"), ({}, "synthetic:third")):
+        database.contents, database.identity = contents, identity
+        time.go_on(HOUR)
+        care.look()
+        assert database.contents == FULL
+        care.look()
+    runs = [(run.what, run.outcome) for run in care.journal.status().runs]
+    assert runs == [("backup", "ok"), ("restore", "ok"), ("backup", "ok"), ("restore", "ok"), ("backup", "ok")]
+
+
+def test_the_first_rows_of_a_new_project_do_not_wait_for_the_schedule(store: MemoryStore, time: Time):
+    mark(store)
+    database = Database({})
+    care = settled(Care(store, database, "every 6 hours"))
+    for _ in range(5):
+        care.look()
+        time.go_on(AGAIN)
+    assert care.backups == 1
+    database.contents = FULL
+    care.look()
+    assert care.backups == 2
+    for _ in range(5):
+        time.go_on(AGAIN)
+        care.look()
+    assert care.backups == 2
+
+
+def test_a_database_that_goes_away_is_told_of_long_before_its_backup_is_due(store: MemoryStore, time: Time):
+    database = Database(FULL)
+    care = settled(Care(store, database, "daily at 03:00"))
+    care.look()
+    database.refuses = DatabaseRefused("no such luck")
+    time.go_on(AGAIN)
+    assert care.look().problem.sentence == "no such luck"
+    assert care.events[-1] == "failure"
+    database.refuses = None
+    time.go_on(AGAIN)
+    assert care.look().problem is None
+    assert care.events[-1] == "recovery"
+    assert care.backups == 1
+
+
+def test_a_key_that_opens_somebody_elses_backups_is_told_apart_from_none(store: MemoryStore, time: Time):
+    back_up(store, SyntheticSource(FULL, "app"))
+    told = refusal(Care(store, Database({}), key=OWNER.reader(3)), time)
+    assert "is another one's" in told
+    assert "`dwebbackup key reader 1`" in told
+
+
+def test_the_backups_of_somebody_else_make_nothing_fresh(store: MemoryStore, time: Time):
+    settled(Care(store, Database(FULL, "synthetic:old"))).look()
+    care = settled(Care(store, Database(FULL, "synthetic:stranger")))
+    care.look()
+    assert care.journal.status().runs[-1].outcome == "suspect"
+    assert not care.journal.status().is_fresh
+
+
+def test_two_sidecars_beside_one_database_are_told_of_and_come_apart(
+    store: MemoryStore, time: Time, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither sees the other's backup when it begins its own."""
+    one, other = (settled(Care(store, Database(FULL))) for _ in range(2))
+    gate = threading.Event()
+    one.database.waits = ("b", gate)
+    thread = threading.Thread(target=one.keeper.back_up)
+    thread.start()
+    try:
+        while not any("/checkpoints/" in name for name in list(store.objects)):
+            thread.join(0.01)
+        with monkeypatch.context() as patch:  # on another machine
+            (tmp_path / "other").mkdir()
+            patch.setenv("TMPDIR", str(tmp_path / "other"))
+            other.keeper.back_up()
+    finally:
+        gate.set()
+        thread.join()
+    assert len(opened(store).catalog.newest().tips) == 2
+    assert any("two machines back up app at once" in notice.sentence for notice in one.told)
+    time.go_on(HOUR)
+    one.look()
+    assert one.backups == 1
+    time.go_on(61)
+    one.look()
+    assert one.backups == 2
+    assert len(opened(store).catalog.newest().tips) == 1
+
+
+def test_a_time_that_is_none_in_a_manifest_stops_nothing(
+    store: MemoryStore, time: Time, monkeypatch: pytest.MonkeyPatch
+):
+    care = settled(Care(store, Database(FULL)))
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "iso", lambda _: "soon")
+        care.look()
+    for _ in range(2):
+        time.go_on(HOUR)
+        care.look()
+    assert care.backups == 3
+    assert care.journal.status().is_fresh
 
 
 # --- too old ---

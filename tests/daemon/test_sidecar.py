@@ -88,7 +88,7 @@ def test_a_restart_of_the_sidecar_alone_changes_nothing(tmp_path: Path, app: Dat
     for _ in range(2):
         with sidecar(tmp_path, app, RESTORE_KEY=reader()) as running:
             running.wait_for("left as it is")
-            running.wait_for("take DWEBBACKUP_RESTORE_KEY out again")
+            running.wait_for("take the restore key out again")
             running.wait_until_healthy()
             assert running.stop() == 0
     assert app.psql(STATE) == state
@@ -355,6 +355,20 @@ def test_words_in_a_sidecar_work_and_are_warned_of_at_every_start(tmp_path: Path
     with sidecar(tmp_path, app, KEY=OWNER.words) as running:
         running.wait_for("the 24 words are on this machine")
         running.wait_for("backed up")
+
+
+@pytest.mark.parametrize("nowhere", ["/dev/full", "a reader who left"])
+def test_a_log_that_nobody_can_read_does_not_end_it(tmp_path: Path, app: Database, nowhere: str):
+    running = sidecar(tmp_path, app)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "wb") as full:
+        output = full.fileno() if nowhere == "/dev/full" else writing
+        with running.started(output) as process:
+            running.wait_until(lambda: any((tmp_path / "store").rglob("head.json")))
+            assert process.poll() is None
+    os.close(writing)
+    assert len(listed(tmp_path)) == 1
 
 
 # --- several databases, and whoever is to be told ---

@@ -26,7 +26,11 @@ def test_what_python_can_write_is_written_alike(data: bytes):
     ("alphabet", "data", "text"),
     [
         (BASE58, b"Hello World!", "2NEpo7TZRRrLZSi2U"),  # these of draft-msporny-base58
-        (BASE58, b"The quick brown fox jumps over the lazy dog.", "USm3fpXnKG5EUBx2ndxBDMPVciP5hGey2Jh4NDv6gmeo1LkMeiKrLJUUBk6Z"),
+        (
+            BASE58,
+            b"The quick brown fox jumps over the lazy dog.",
+            "USm3fpXnKG5EUBx2ndxBDMPVciP5hGey2Jh4NDv6gmeo1LkMeiKrLJUUBk6Z",
+        ),
         (BASE58, bytes.fromhex("0000287fb4cd"), "11233QC4"),
         (BASE36, b"yes mani !", "2lcpzo5yikidynfl"),  # these of multibase's own tests
         (BASE36, b"\0yes mani !", "02lcpzo5yikidynfl"),
@@ -62,17 +66,17 @@ def test_no_two_texts_stand_for_the_same_bytes(alphabet: Alphabet, draw: st.Data
 def test_the_place_of_a_wrong_character_is_told(alphabet: Alphabet):
     good = alphabet.encode(b"0123456789")
     for wrong in "=é ":
-        with pytest.raises(WrongConfiguration, match=f"character 4 of .*{wrong!r}, is none of {alphabet.name}"):
-            alphabet.decode(good[:3] + wrong + good[4:])
+        with pytest.raises(WrongConfiguration, match=f"character 4, {wrong!r}, is none of {alphabet.name}"):
+            alphabet.decode(good[1:3] + wrong + good[4:], prefix=good[:1])
 
 
 @pytest.mark.parametrize("text", ["A", "AAAAA", "AB", "AAB"])
 def test_bits_that_no_byte_holds_are_refused(text: str):
-    with pytest.raises(WrongConfiguration, match="no bytes have so many|beyond the end"):
+    with pytest.raises(WrongConfiguration, match=r"characters are missing|beyond the end"):
         BASE64URL.decode(text)
 
 
 @named
-def test_a_text_of_a_megabyte_is_refused_at_once(alphabet: Alphabet):
-    with pytest.raises(WrongConfiguration, match="1000000 characters"):
-        alphabet.decode(alphabet.characters[1] * 1_000_000)
+def test_a_text_that_is_far_too_long_is_refused_at_once(alphabet: Alphabet):
+    with pytest.raises(WrongConfiguration, match="10000 characters are too many"):
+        alphabet.decode(alphabet.characters[1] * 10_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,21 +63,21 @@ def test_a_node_in_either_version_is_the_same_block():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no CID that is known here"),
-        (V1.upper(), "no CID that is known here"),
-        (f"/ipfs/{V1}", "no CID that is known here"),
-        (f"f{'01' * 10}", "no CID that is known here"),
-        (V0[:-1], "has 45 characters, and a CID that begins with Qm has 46"),
+        ("", "those that are known here begin with"),
+        (V1.upper(), "those that are known here begin with"),
+        (f"/ipfs/{V1}", "those that are known here begin with"),
+        (f"f{'01' * 10}", "those that are known here begin with"),
+        (V0[:-1], "has 45 characters, and one that begins with Qm has 46"),
         (V0 + "1", "has 47 characters"),
-        (V0.replace("B36", "B0I6")[:46], "character 20 of .*, '0', is none of base58"),
-        (V1.replace("yek", "y1k"), "character 16 of .*, '1', is none of base32"),
+        (V0.replace("B36", "B0I6")[:46], "character 19, '0', is none of base58"),
+        (V1.replace("yek", "y1k"), "character 20, '1', is none of base32"),
         ("Qm" + "z" * 44, "not the name of a SHA-256"),
-        (V1[:-1], "no bytes have so many|should have 32 bytes|beyond the end"),
+        (V1[:-1], "characters are missing"),
         (f"{V1}aaaaaaaa", "should have 32 bytes, and has 37"),
-        (f"{V1[:-1]}f", "the last character of .* is wrong"),
-        ("b" + "a" * 1000, "too long"),
+        (f"{V1[:-1]}f", "the last character, .f., is wrong"),
+        ("b" + "a" * 1000, "1000 characters are too many"),
         ("b", "no number at byte 0"),
-        ("z" + V0, "is no CID"),
+        ("z" + V0, "version 0 is written without 'z'"),
     ],
 )
 def test_a_wrong_text_is_refused_with_a_sentence(text: str, why: str):
@@ -86,7 +88,7 @@ def test_a_wrong_text_is_refused_with_a_sentence(text: str, why: str):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        ("0155", "no number at byte 2"),
+        ("0155", "no number at byte 0"),
         ("02551220" + "00" * 32, "of version 2, and 0 and 1 are known"),
         ("01711220" + "00" * 32, "its codec, 0x71, is none of raw, dag-pb and libp2p-key"),
         ("01551320" + "00" * 32, "its hash is of kind 0x13 with 32 bytes"),
@@ -105,7 +107,5 @@ def test_wrong_bytes_are_refused_with_a_sentence(data: str, why: str):
 @given(st.text(max_size=80))
 def test_any_text_is_a_cid_or_refused(text: str):
     for each in (text, f"b{text}", f"k{text}", f"z{text}", f"Qm{text}"):
-        try:
-            assert parse(each).text
-        except WrongConfiguration:
-            pass
+        with suppress(WrongConfiguration):
+            assert parse(parse(each).text) == parse(each)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,10 +83,8 @@ def test_a_changed_map_is_another_one_or_none(entries: dict[str, cbor.Value], dr
 @given(st.binary(max_size=60))
 def test_junk_is_refused_and_nothing_worse(junk: bytes):
     for read in (cbor.decode_map, protobuf.read_fields):
-        try:
+        with suppress(Damaged):
             read(junk)
-        except Damaged:
-            pass
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,7 @@ def test_junk_is_refused_and_nothing_worse(junk: bytes):
         ("a2616101616102", "one form"),  # a twice
         ("a1616101ff", "one form"),  # and a byte more
         ("a161615bffffffffffffffff", "cut off"),
+        ("a161611a00", "cut off"),
     ],
 )
 def test_a_map_in_another_form_is_refused(written: str, why: str):

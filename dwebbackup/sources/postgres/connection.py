@@ -58,6 +58,11 @@ KEEPALIVES = {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_
 """Seconds and times: what is between us and the server does not forget a session that has nothing to say for hours,
 and a server that is gone is missed after two minutes."""
 
+LOCK_PATIENCE = "120000"
+"""Milliseconds that a question of ours waits for somebody who has locked the catalogs. Programs that fill or read
+tables have the setting of `SESSION`: their own workers wait for each other as long as it takes.
+"""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -198,10 +203,10 @@ def settings(version: int) -> dict[str, str]:
 
 def _session_sql(version: int) -> str:
     """One query that sets them for the whole session; a short `statement_timeout` must not end that query."""
-    calls = (
-        f"pg_catalog.set_config({literal(key)}, {literal(value)}, false)" for key, value in settings(version).items()
-    )
-    return f"SET statement_timeout = 0; SELECT {', '.join(calls)}"
+    wanted = settings(version) | {"lock_timeout": LOCK_PATIENCE}
+    calls = (f"pg_catalog.set_config({literal(key)}, {literal(value)}, false)" for key, value in wanted.items())
+    first = f"SET statement_timeout = 0; SET lock_timeout = {LOCK_PATIENCE}"  # even the rest looks into the catalogs
+    return f"{first}; SELECT {', '.join(calls)}"
 
 
 def settings_sql(version: int, changes: Mapping[str, str] = {}) -> str:
