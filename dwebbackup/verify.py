@@ -135,13 +135,15 @@ def _chain(newest: Newest) -> Iterable[Finding]:
     if len(newest.tips) > 1:
         names = ", ".join(tip.ref.id for tip in newest.tips)
         yield Finding("warning", "chain", f"two machines wrote at once: {names}")
-    listed = set(newest.refs)
-    for tip in newest.tips:
-        for kept in tip.manifest.kept:
-            if kept not in listed:
-                yield Finding(
-                    "warning", f"manifest {kept.id}", "was there at the newest backup, and is pruned or hidden"
-                )
+    gone = {kept for tip in newest.tips for kept in tip.manifest.kept} - set(newest.refs)
+    if gone:
+        named = sorted(gone, key=lambda ref: ref.sequence)
+        some = ", ".join(ref.id for ref in named[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+        yield Finding(
+            "warning",
+            "chain",
+            f"there at the newest backup, and since then pruned, which the next will know, or hidden: {some}",
+        )
 
 
 def _standing(backup: Backup, told: Summary | None) -> Iterable[Finding]:

@@ -60,6 +60,21 @@ def test_a_mark_of_the_start_that_is_not_the_owners_for_this_writer_is_found(sto
     assert findings(store, OWNER.reader(1)) == []  # its line does not say who the owner is
 
 
+def test_backups_that_are_not_there_any_more_are_named_once(store):
+    """Pruned, or hidden: until the next backup nobody can tell."""
+    for number in range(8):
+        back_up(store, {"a": noise(2000, number)})
+    refs = opened(store).catalog.refs()
+    for ref in refs[:6]:
+        store.delete(f"{ROOT}manifests/{ref.name}")
+    (finding,) = verify.verify(opened(store), None, None, Quiet()).findings
+    assert (finding.severity, finding.what) == ("warning", "chain")
+    assert f"{refs[0].id}, {refs[1].id}" in finding.message
+    assert finding.message.endswith("and 1 more")
+    back_up(store, {"a": noise(2000, 9)})
+    assert findings(store) == []
+
+
 # --- what is fetched ---
 
 
