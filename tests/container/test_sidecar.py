@@ -142,8 +142,8 @@ def test_what_was_killed_and_then_stopped_is_finished_by_the_next_one(image: Ima
 def test_an_empty_database_is_restored_and_one_with_data_left_alone(image: Image, lease: Lease):
     lease.fill(5)
     contents = lease.contents()
-    with image.running(lease.environment()) as container:
-        lease.await_backups(container, 1)
+    with image.running(lease.environment(SCHEDULE="every 2 seconds")) as container:
+        lease.await_backups(container, 3)
         assert container.stop() == 0
     lease.database.drop()
     with image.running(lease.environment()) as container:
@@ -154,8 +154,9 @@ def test_an_empty_database_is_restored_and_one_with_data_left_alone(image: Image
         container.wait_until(lease.is_healthy, "it is healthy")
         assert lease.contents() == contents
         lease.database.psql("INSERT INTO noise VALUES (-1, 'later')")
+        already = len(lease.stored("manifests"))
         container.signal("USR1")
-        lease.await_backups(container, 2)
+        lease.await_backups(container, already + 1)
         container.wait_until(lambda: not container.zombies(), "whoever ended is asked how")
     changed = lease.contents()
     with image.running(lease.environment(RESTORE_KEY=lease.owner.reader(1).line)) as container:
