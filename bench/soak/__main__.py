@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dwebbackup-soak-") as name:
         try:
             _run(Path(name), options, *tallies.values())
-        except Exception:  # noqa: BLE001  # the figures so far are of interest all the more
+        except (Exception, KeyboardInterrupt):  # noqa: BLE001  # the figures so far are of interest all the more
             say(traceback.format_exc())
             tallies["old and new lease, in a bucket"].fault("the soak did not come to its end")
         if options.log and (said := Path(name, "sidecars.log")).exists():

@@ -63,8 +63,11 @@ class _Bar:
         return sum(made.bytes_stored for made in self.made)
 
 
-def chart(history: Sequence[Made], now: float, good_until: float | None) -> Chart:
-    """Of one history, oldest first, at least one backup. *good_until*: from then on a good backup is overdue."""
+def chart(history: Sequence[Made], now: float, good_until: float | None, changes: Sequence[Made] = ()) -> Chart:
+    """Of one history, oldest first, at least one backup. *good_until*: from then on a good backup is overdue.
+
+    *changes*: the first backups of those databases that were restored and go on with it.
+    """
     first = history[0].finished
     newest_until = history[-1].finished + _usual(history, now)
     last = max(now, newest_until)
@@ -72,7 +75,8 @@ def chart(history: Sequence[Made], now: float, good_until: float | None) -> Char
     bars = list(_bars(history, last, newest_until, gaps))
     most_read, most_stored = max(bar.read for bar in bars), max(bar.stored for bar in bars)
     scale = _Scale(first, max(last - first, 1), most_read, most_stored)
-    inside = Markup().join([*(scale.gap(*gap) for gap in gaps), *(scale.bar(bar) for bar in bars)])
+    marks = map(scale.change, changes)
+    inside = Markup().join([*(scale.gap(*gap) for gap in gaps), *(scale.bar(bar) for bar in bars), *marks])
     suspect = sum(bool(made.suspect) for made in history)
     label = f"Timeline: {count(len(history), 'backup')}, {suspect} suspect, {count(len(gaps), 'gap')}"
     return Chart(_SVG.format(WIDTH, HEIGHT, label, inside), _ends(first, last), most_read, most_stored)
@@ -150,6 +154,10 @@ class _Scale:
         left = self._x(begin)
         picture = _rect("gap", left, 0, max(3.0, self._x(end) - left), HEIGHT)
         return _TOLD.format(f"no good backup for {about(end - begin)}, until {utc(end)}", picture)
+
+    def change(self, made: Made) -> Markup:
+        line = _rect("change", max(0.0, self._x(made.finished) - 2), 0, 2, HEIGHT)
+        return _TOLD.format(f"from here on the database is the restored one; {utc(made.finished)}", line)
 
     def _x(self, moment: float) -> float:
         return min(max((moment - self.first) / self.seconds, 0), 1) * WIDTH

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from dwebbackup.daemon.status import Kind, Made, Phase, Run, SourceStatus, Status, StoreStatus
-from dwebbackup.daemon.summary import is_newest_suspect, wrong
+from dwebbackup.daemon.summary import is_newest_suspect, phase, wrong
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,7 +80,11 @@ def _sources(status: Status) -> Iterator[Metric]:
         "phase",
         "1 for what the sidecar is doing about this source, 0 for all else.",
         ("source", "phase"),
-        [((source.name, phase), phase == source.phase) for source in status.sources for phase in get_args(Phase)],
+        [
+            ((source.name, each), each == phase(source, status.now))
+            for source in status.sources
+            for each in get_args(Phase)
+        ],
     )
     yield gauge("next_run_timestamp_seconds", "When the next backup is due.", lambda source: source.next_run)
     yield gauge(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dwebbackup.daemon.metrics import CONTENT_TYPE, metrics
 from dwebbackup.daemon.status import Status
-from dwebbackup.daemon.summary import why_unhealthy
+from dwebbackup.daemon.summary import is_token_unusable, why_unhealthy
 from dwebbackup.daemon.view import STYLE, door, view
 from dwebbackup.daemon.visitors import Visitors
 from dwebbackup.report import log
@@ -75,7 +75,8 @@ class Page:
         if path == "/healthz":
             return self._health()
         if not self._visitors.may_be_any:
-            return _Answer(HTTPStatus.FORBIDDEN, door("closed"), _HTML)
+            unusable = is_token_unusable(self._status())
+            return _Answer(HTTPStatus.FORBIDDEN, door("unusable" if unusable else "closed"), _HTML)
         if path in self._rooms and self._visitors.brings_token(environ):
             cookie = self._visitors.cookie(secure=_is_encrypted(environ))
             return _say(HTTPStatus.SEE_OTHER, "come in", ("Location", path), ("Set-Cookie", cookie))

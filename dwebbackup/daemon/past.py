@@ -38,6 +38,8 @@ def holdings(writer: WriterKey, own: Opened, origins: Sequence[Opened], source: 
     The origin is what a key at hand can restore. Raises `StoreUnreachable`, `Damaged`: a failed look is never "none".
     """
     found = _newest(own, source)
+    if writer.retired and all(opened.number < writer.retired.number for opened in origins):
+        origins = ()  # the one right before this writer may have newer ones than all that can be opened
     for opened in origins:
         if found is None and opened.catalog.writer != own.catalog.writer:
             found = _newest(opened, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dwebbackup.daemon.status import Problem, SourceStatus, Status
+from dwebbackup.daemon.status import Kind, Phase, Problem, SourceStatus, Status
 from dwebbackup.report.wording import count
 
 NO_BACKUP = "no backup yet"
@@ -15,6 +15,12 @@ RESTORING = "restoring"
 ALARM = "alarm: see the status page"
 
 _MISSING = "The first good backup of a database is still to come."
+
+PATIENCE = 900
+"""Seconds for which a store or a database may be away before somebody should look, although it is tried on and on."""
+
+_COMES_BACK: frozenset[Kind] = frozenset({"store", "database"})
+"""Kinds of problems that often end by themselves."""
 
 Mood = Literal["good", "busy", "care", "bad"]
 
@@ -33,6 +39,12 @@ def wrong(status: Status) -> list[tuple[str, Problem]]:
     found = [("", problem) for problem in status.problems]
     found += [(source.name, source.problem) for source in status.sources if source.problem]
     return found + [(store.name, store.problem) for store in status.stores if store.problem]
+
+
+def phase(source: SourceStatus, now: float) -> Phase:
+    """Its phase, as people should see it: who has waited for long needs help."""
+    waits_long = source.phase == "waiting" and source.problem and now - source.problem.since > PATIENCE
+    return "alarm" if waits_long else source.phase
 
 
 def why_unhealthy(status: Status) -> str:
@@ -59,16 +71,22 @@ def headline(status: Status) -> Headline:
 
 def _held_up(status: Status) -> str:
     """Why the schedule does not go on, if it does not."""
-    phases = {source.phase for source in status.sources}
-    if "alarm" in phases or (not phases and status.problems):
+    phases = {phase(source, status.now) for source in status.sources}
+    if "alarm" in phases or any(not _may_come_back(problem, status.now) for problem in status.problems):
         return ALARM
+    if status.problems:
+        return WAITING
     if "restoring" in phases:
         return RESTORING
     return WAITING if "waiting" in phases or not phases else ""
 
 
+def _may_come_back(problem: Problem, now: float) -> bool:
+    return problem.kind in _COMES_BACK and now - problem.since <= PATIENCE
+
+
 _HELD_UP = {
-    ALARM: Headline("bad", "Your help is needed", "dwebbackup waits, and changes nothing until then."),
+    ALARM: Headline("bad", "Your help is needed", "When what stands below is mended or decided, it goes on by itself."),
     RESTORING: Headline("busy", "Restoring", "A database comes back from its newest good backup."),
     WAITING: Headline("busy", "Waiting", "For a database or a store, as at every start."),
 }
@@ -85,6 +103,11 @@ def _running(status: Status) -> Headline:
     if any(is_newest_suspect(source) for source in status.sources):
         return Headline("care", "A backup is suspect", "It is kept, and does not count; the good ones before it stay.")
     return Headline("good", "All is well", "Every database has a good backup, as new as its schedule wants.")
+
+
+def is_token_unusable(status: Status) -> bool:
+    """Whether there is a page token in the configuration, and something wrong with it."""
+    return any("page_token" in problem.sentence.lower() for problem in status.problems)
 
 
 def is_newest_suspect(source: SourceStatus) -> bool:

@@ -13,9 +13,10 @@ from markupsafe import Markup, escape
 
 from dwebbackup import clock
 from dwebbackup.daemon.chart import Chart, chart
+from dwebbackup.daemon.histories import History, histories
 from dwebbackup.daemon.moments import about, from_now, utc
 from dwebbackup.daemon.status import Made, Moving, SourceStatus, Status
-from dwebbackup.daemon.summary import Headline, headline, wrong
+from dwebbackup.daemon.summary import Headline, headline, phase, wrong
 from dwebbackup.report.redaction import redact
 from dwebbackup.report.wording import count, duration, size
 
@@ -41,22 +42,20 @@ _ICON = (
 
 
 @dataclass(frozen=True, slots=True)
-class _History:
-    """The backups of one database under a source's name; two databases under one name have two of these."""
+class _Shown:
+    """A history, and its picture."""
 
-    identity: str
-    is_current: bool
-    made: Sequence[Made]
+    history: History
     chart: Chart
 
     @property
     def newest(self) -> Sequence[Made]:
-        return self.made[: -NEWEST - 1 : -1]
+        return self.history.made[: -NEWEST - 1 : -1]
 
     @property
     def suspect(self) -> Sequence[Made]:
         """Newest first."""
-        return [made for made in reversed(self.made) if made.suspect][:NEWEST]
+        return [made for made in reversed(self.history.made) if made.suspect][:NEWEST]
 
 
 def view(status: Status, *, still: bool = False) -> bytes:
@@ -67,33 +66,30 @@ def view(status: Status, *, still: bool = False) -> bytes:
         "page.html",
         again=0 if still else AGAIN_SOON if moves else AGAIN,
         head=head,
-        histories={source.name: _histories(source, status.now) for source in status.sources},
+        histories={source.name: _shown(source, status.now) for source in status.sources},
         icon=_icon(head),
         moment=functools.partial(_moment, status.now),
         now=status.now,
+        phase=functools.partial(phase, now=status.now),
         runs=status.runs[: -RUNS - 1 : -1],
         status=status,
         wrong=wrong(status),
     )
 
 
-def door(kind: Literal["closed", "locked", "again"]) -> bytes:
-    """For those who may not come in: the page has no token, or they have not, or their browser should ask again."""
+def door(kind: Literal["closed", "unusable", "locked", "again"]) -> bytes:
+    """For those who may not come in: the page has no token, or one that cannot be used, or they have none, or their
+    browser should ask again.
+    """
     return _render("door.html", kind=kind, icon=_icon(Headline("busy", "", "")))
 
 
-def _histories(source: SourceStatus, now: float) -> list[_History]:
-    """The current one first: that of the newest good backup, or of the newest."""
-    by_identity: dict[str, list[Made]] = {}
-    for made in source.history:
-        by_identity.setdefault(made.identity, []).append(made)
-    newest = source.good or (source.history[-1] if source.history else None)
-    found = [
-        _History(identity, current, made, chart(made, now, source.good_until if current else None))
-        for identity, made in by_identity.items()
-        for current in [newest is not None and identity == newest.identity]
+def _shown(source: SourceStatus, now: float) -> list[_Shown]:
+    """The current one first; only of that it is known when the next backup has to be there."""
+    return [
+        _Shown(each, chart(each.made, now, source.good_until if each.is_current else None, each.changes))
+        for each in histories(source)
     ]
-    return sorted(found, key=lambda history: (not history.is_current, -history.made[-1].finished))
 
 
 def _render(template: str, **values: Any) -> bytes:
@@ -114,6 +110,7 @@ def _environment() -> Environment:
         "about": about,
         "count": count,
         "duration": duration,
+        "ending": _ending,
         "prose": _prose,
         "size": size,
         "short": _short,
@@ -157,6 +154,11 @@ def _saved(made: Made) -> str:
 
 def _short(identity: str) -> str:
     return identity if len(identity) <= 16 else f"{identity[:12]}…"
+
+
+def _ending(identity: str) -> str:
+    """Of a database: those of one server differ in their last digits."""
+    return identity if len(identity) <= 16 else f"…{identity[-12:]}"
 
 
 def _icon(head: Headline) -> str:

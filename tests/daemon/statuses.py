@@ -161,6 +161,18 @@ SUSPECT = status(
 _OTHER = tuple(made(at, NOW - (30 - at) * 6 * HOUR - DAY, identity="7554018-app", first=1) for at in range(1, 12))
 TWO_HISTORIES = status(source(tuple(sorted((*history(40), *_OTHER), key=lambda each: each.finished))))
 
+RESTORED = status(
+    source(
+        (
+            *history(30, until=NOW - 60 * HOUR),
+            *(
+                replace(each, identity="7554018-app", follows="7301442-app")
+                for each in history(40, until=NOW - 2 * HOUR)[-9:]
+            ),
+        )
+    )
+)
+
 WAITING = status(source((), phase="waiting", next_run=None))
 
 NOT_CONFIGURED = status(
@@ -191,6 +203,7 @@ EVERY = {
     "alarm": ALARM,
     "suspect": SUSPECT,
     "two histories": TWO_HISTORIES,
+    "restored": RESTORED,
     "waiting": WAITING,
     "not configured": NOT_CONFIGURED,
     "hostile": HOSTILE,

@@ -373,8 +373,11 @@ def test_the_writer_after_another_never_begins_from_nothing(store: MemoryStore, 
     before = back_up(store, SyntheticSource(FULL, "app")).backup.ref
     mark(store)
     retired = OWNER.retire(1, before.sequence, bytes.fromhex(before.sha256))
-    care = Care(store, Database({}), key=OWNER.reader(2), writer=replace(OWNER.writer(2), retired=retired))
-    assert "`dwebbackup key reader 1`" in refusal(care, time)
+    second = replace(OWNER.writer(2), retired=retired)
+    assert "`dwebbackup key reader 1`" in refusal(Care(store, Database({}), key=OWNER.reader(2), writer=second), time)
+    third = replace(OWNER.writer(3), retired=OWNER.retire(2, 1, bytes(32)))
+    assert "`dwebbackup key reader 2`" in refusal(Care(store, Database({}), key=OWNER.reader(1), writer=third), time)
+    settled(Care(store, Database({}), key=OWNER.reader(1), writer=second))
 
 
 def test_a_database_that_is_gone_or_new_while_the_sidecar_runs_is_restored(store: MemoryStore, time: Time):

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.screenshots import PICTURES
 from daemon.statuses import EVERY, HOUR, NOW, RESTORING, STORE, SUSPECT, WAITING, WELL, history, source, status
 from dwebbackup.daemon.metrics import metrics
-from dwebbackup.daemon.status import Kind, Phase, Run, Status
+from dwebbackup.daemon.status import Kind, Phase, Problem, Run, Status
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RULES = EXAMPLES / "prometheus-rules.yaml"
@@ -115,6 +115,13 @@ def test_of_all_phases_one_is_on():
     moving = RESTORING.sources[0].moving
     assert moving
     assert (seen["progress_done_bytes", "app"], seen["progress_expected_bytes", "app"]) == (moving.done, moving.total)
+
+
+def test_who_has_waited_for_a_quarter_of_an_hour_is_in_alarm():
+    for age, phase in ((899, "waiting"), (901, "alarm")):
+        away = Problem("database", "wrong password", "", NOW - age)
+        seen = told(status(source((), phase="waiting", problem=away)))
+        assert [each for each in get_args(Phase) if seen["phase", each, "app"] == 1] == [phase]
 
 
 def test_the_newest_drill_counts():

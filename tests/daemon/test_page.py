@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from daemon.statuses import (
     NOT_CONFIGURED,
     NOW,
     OVERDUE,
+    RESTORED,
     RESTORING,
     SUSPECT,
     TWO_HISTORIES,
@@ -32,10 +34,13 @@ from daemon.statuses import (
     source,
     status,
 )
+from dwebbackup.config import survey
 from dwebbackup.daemon.chart import chart
+from dwebbackup.daemon.histories import histories
+from dwebbackup.daemon.journal import problem
 from dwebbackup.daemon.moments import about, from_now
 from dwebbackup.daemon.page import Page
-from dwebbackup.daemon.status import Moving, Problem, Status
+from dwebbackup.daemon.status import Made, Moving, Problem, Status
 from dwebbackup.daemon.summary import headline
 from dwebbackup.daemon.visitors import Visitors
 from dwebbackup.report import log
@@ -160,6 +165,17 @@ def test_where_no_token_is_configured_nobody_comes_in(path):
         assert answer.status == 403
         assert "Set <code" in answer.text
         assert "DWEBBACKUP_PAGE_TOKEN" in answer.text
+
+
+def test_a_door_does_not_say_that_there_is_no_token_where_it_cannot_be_used(tmp_path):
+    missing = {"DWEBBACKUP_PAGE_TOKEN_FILE": str(tmp_path / "missing")}
+    for wrong in ({"DWEBBACKUP_PAGE_TOKEN": "short"}, missing):
+        problems = tuple(problem(fault, "configuration") for fault in survey(environment=wrong)[1])
+        answer = ask(replace(NOT_CONFIGURED, problems=problems), token="")
+        assert answer.status == 403
+        assert "The token in the configuration cannot be used; the log says why" in answer.text
+        assert "no token" not in answer.text
+    assert "It has no token yet" in ask(NOT_CONFIGURED, token="").text
 
 
 def test_the_token_in_a_header_opens_the_page_and_the_metrics():
@@ -292,11 +308,33 @@ def test_the_headline_says_how_it_is(name, mood, title):
 
 def test_a_headline_is_never_calmer_than_what_stands_below():
     problem = OVERDUE.sources[0].problem
-    assert headline(replace(WELL, problems=(problem,))).mood == "care"
-    assert headline(replace(WAITING, problems=(problem,))).mood == "care"
-    assert headline(replace(EMPTY, problems=(problem,))).mood == "bad"
+    assert headline(status(replace(WELL.sources[0], problem=problem))).mood == "care"
+    assert headline(status(replace(EMPTY.sources[0], problem=problem))).mood == "bad"
+    for each in (WELL, WAITING, EMPTY):
+        assert headline(replace(each, problems=(problem,))).mood == "bad"
     unsaid = replace(SUSPECT, sources=(replace(SUSPECT.sources[0], problem=None),))
     assert headline(unsaid).title == "A backup is suspect"
+
+
+@pytest.mark.parametrize("kind", ["store", "database"])
+@pytest.mark.parametrize(
+    ("age", "mood", "said"), [(899, "care", "waiting"), (901, "bad", "alarm: see the status page")]
+)
+def test_what_is_away_at_the_start_is_waited_for_and_an_alarm_after_a_quarter_of_an_hour(kind, age, mood, said):
+    away = Problem(kind, "it does not answer", "", NOW - age)
+    source_waits = status(source((), phase="waiting", problem=away))
+    for each in (replace(NOT_CONFIGURED, problems=(away,)), source_waits):
+        assert headline(each).mood == mood
+        assert ask(each, "/healthz").text == f"{said}\n"
+    tag = f'<span class="tag {"busy" if age < 900 else "bad"}">{said.partition(":")[0]}</span>'
+    assert tag in page(source_waits)
+
+
+def test_only_a_wait_that_has_a_cause_becomes_an_alarm():
+    assert headline(WAITING).title == "Waiting"
+    away, wrong = (Problem(kind, "it is so", "", NOW - 30) for kind in ("store", "configuration"))
+    assert headline(replace(NOT_CONFIGURED, problems=(away, wrong))).title == "Your help is needed"
+    assert headline(replace(WELL, problems=(away,))).title == "Waiting"
 
 
 def test_what_is_wrong_comes_first_with_its_hint():
@@ -373,6 +411,52 @@ def test_two_databases_under_one_name_are_two_histories():
     assert "2 databases have written backups under this name" in text
     assert text.index('This database <span class="mono">7301442-app') < text.index("Another database")
     assert page(WELL).count('<svg class="chart"') == 1
+
+
+def test_a_database_that_was_restored_goes_on_with_the_history_of_the_one_before():
+    text = page(RESTORED)
+    assert text.count('<svg class="chart"') == 1
+    assert text.count('<rect class="change"') == 2  # in the picture, and beside its explanation
+    assert "39 backups" in words(RESTORED)
+    said = "Since 2026-11-16 09:06 UTC 2 d 2 h ago this history goes on in the restored database, 7554018-app"
+    assert said in words(RESTORED)
+    assert "under this name" not in text
+    assert "goes on" not in words(TWO_HISTORIES)
+
+
+def test_two_databases_of_one_server_can_be_told_apart():
+    server = "postgres:7710751035626639688"
+    both = (made(1, NOW - HOUR, identity=f"{server}:16384"), made(2, NOW, identity=f"{server}:16388"))
+    text = words(status(source(both)))
+    assert "This database …639688:16388" in text
+    assert "Another database …639688:16384" in text
+
+
+def database(identity: str, *at: int, follows: str = "") -> list[Made]:
+    return [replace(made(number, NOW + number, identity=identity), follows=follows) for number in at]
+
+
+@pytest.mark.parametrize(
+    ("backups", "expected"),
+    [
+        ([database("a", 1, 2), database("b", 3, 4, follows="a"), database("c", 5, follows="b")], ["aabbc"]),
+        ([database("a", 1, 2), database("b", 3, 4)], ["bb", "aa"]),
+        ([database("a", 1, 2, 4), database("b", 3, 5, follows="a")], ["bb", "aaa"]),
+        ([database("a", 1, 2), database("b", 3, follows="a"), database("c", 4, 5, follows="a")], ["aacc", "b"]),
+        ([database("b", 3, follows="gone")], ["b"]),
+        ([database("a", 1), database("b", 2), database("b", 3, follows="a")], ["abb"]),
+        ([database("a", 1, follows="b"), database("b", 2, follows="a")], ["ab"]),
+        ([], []),
+    ],
+    ids=["restored twice", "unrelated", "went on", "two of one", "pruned away", "accepted later", "a circle", "none"],
+)
+def test_only_who_was_restored_and_is_the_only_one_since_continues_a_history(backups, expected):
+    every = tuple(sorted(itertools.chain(*backups), key=lambda each: each.finished))
+    found = histories(source(every))
+    assert ["".join(each.identity for each in history.made) for history in found] == expected
+    assert [history.is_current for history in found] == [at == 0 for at in range(len(found))]
+    changes = ["".join(each.identity for each in history.changes) for history in found]
+    assert changes == ["".join(dict.fromkeys(text))[1:] for text in expected]
 
 
 def test_names_stay_text_and_secrets_stay_out():

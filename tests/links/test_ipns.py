@@ -238,6 +238,12 @@ def test_a_record_whose_versions_differ_is_refused(field: int, value: int | byte
         ipns.read_record(older(OLD | {field: value}), NAME)
 
 
+@pytest.mark.parametrize("fields", [{1: b"/ipfs/other"}, {5: 7}, {2: b"signature"}])
+def test_a_record_with_a_piece_of_the_older_version_is_refused(fields: dict[int, int | bytes]):
+    with pytest.raises(Damaged, match="two versions differ"):
+        ipns.read_record(older(fields), NAME)
+
+
 @pytest.mark.parametrize("field", [1, 4, 5])
 def test_a_record_whose_older_version_has_a_gap_is_refused(field: int):
     with pytest.raises(Damaged, match="two versions differ"):

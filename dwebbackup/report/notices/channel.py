@@ -8,11 +8,12 @@ from dwebbackup.errors import DwebbackupError
 from dwebbackup.report.notices.notice import Event, Notice
 
 Audience = Literal["people", "monitor"]
-"""*people* hear of what they should look at, once. A *monitor* hears of every run, and raises the alarm itself."""
+"""*people* hear of what they should look at, once. A *monitor* hears of every run, and raises the alarm itself; a
+recovery is no run."""
 
 HEARS: dict[Audience, frozenset[Event]] = {
     "people": frozenset({"failure", "recovery", "stale", "suspect", "floor", "alarm"}),
-    "monitor": frozenset({"start", "success", "failure", "recovery"}),
+    "monitor": frozenset({"start", "success", "failure"}),
 }
 
 

@@ -77,6 +77,6 @@ class Notifier:
             if notice.event == "start":
                 self._runs[notice.source] = str(uuid.uuid4())
                 return self._runs[notice.source]
-            if notice.event in {"success", "failure", "recovery"}:
+            if notice.event in {"success", "failure"}:
                 return self._runs.pop(notice.source, "")
         return ""
