@@ -94,7 +94,10 @@ def writer_facts(owner: OwnerKey, number: int) -> dict:
 
 def golden_vector(entropy: bytes) -> dict:
     identity, sign_seed = derive(entropy, "owner/age"), derive(entropy, "owner/sign")
-    writers = {str(number): golden_writer(entropy, number, x25519(identity), ed25519_public(sign_seed)) for number in (1, 2, 10)}
+    writers = {
+        str(number): golden_writer(entropy, number, x25519(identity), ed25519_public(sign_seed))
+        for number in (1, 2, 10)
+    }
     one, two = writers["1"], writers["2"]
     statement = be(1, 4) + bytes.fromhex(one["verify_key"]) + be(42, 8) + DIGEST
     signature = ed25519_sign(sign_seed, b"dwebbackup/retire/1\0" + statement)
@@ -108,7 +111,9 @@ def golden_vector(entropy: bytes) -> dict:
         "verify_key": ed25519_public(sign_seed).hex(),
         "writers": writers,
         "retirement_of_1": retirement.hex(),
-        "line_of_2_after_1": key_line("dwbw", 2, *writer_parts(two, x25519(identity), ed25519_public(sign_seed)), retirement),
+        "line_of_2_after_1": key_line(
+            "dwbw", 2, *writer_parts(two, x25519(identity), ed25519_public(sign_seed)), retirement
+        ),
         "signature": ed25519_sign(sign_seed, b"dwebbackup/test/1\0data").hex(),
     }
 
