@@ -103,13 +103,13 @@ class Sidecar:
                 raise KeyboardInterrupt("asked to stop")
 
     def _look(self) -> None:
+        now, self._now = self._now, False  # first: what is asked for while we are at it is done the next time
         if self._should_read():
             self._read()
         for keeper in self._keepers:
             keeper.look_after()
-            if self._now and keeper.is_settled:
+            if now and keeper.is_settled:
                 keeper.back_up()
-        self._now = False
         self._warn_of_reader_key()
 
     def _warn_of_reader_key(self) -> None:
