@@ -190,6 +190,21 @@ class Session(threading.Thread):
         return wait_for(self._uri, query) == "waits"
 
 
+def test_a_server_that_goes_when_the_snapshot_is_let_go_is_named(bank, store, monkeypatch):
+    """The very last moment of a dump: nothing more is read after it."""
+    unseen = dump.unseen
+
+    def last(connection: psycopg.Connection) -> list[str]:
+        found = list(unseen(connection))
+        with psycopg.connect(bank.uri, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
+        return found
+
+    monkeypatch.setattr(dump, "unseen", last)
+    with pytest.raises(DatabaseRefused, match="letting the snapshot go"):
+        back_up(store, PostgresSource(bank.uri))
+
+
 # --- out: what others do meanwhile ---
 
 

@@ -13,7 +13,7 @@ from dwebbackup.ports import ByteStream, Condition, Dump, Finding
 from dwebbackup.sources.postgres import census, cutting, rights, standby
 from dwebbackup.sources.postgres.checking import check
 from dwebbackup.sources.postgres.condition import condition
-from dwebbackup.sources.postgres.connection import Connection, Server, execute
+from dwebbackup.sources.postgres.connection import Connection, Server, execute, refused
 from dwebbackup.sources.postgres.psql import JOIN_TIMEOUT, Psql
 from dwebbackup.sources.postgres.refusals import of_program
 from dwebbackup.sources.postgres.snapshot import open_snapshot, schema_session
@@ -160,7 +160,8 @@ class PostgresDump:
             details=database.details,
             notes=tuple(self._notes()),
         )
-        self._connection.execute("ROLLBACK")
+        with refused("letting the snapshot go"):
+            self._connection.execute("ROLLBACK")
         return facts
 
     def _notes(self) -> Iterator[str]:
