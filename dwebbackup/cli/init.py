@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from dwebbackup import assemble, clock, records
-from dwebbackup.access import below, open_writer
+from dwebbackup.access import below, has, open_writer
 from dwebbackup.catalog import GENESIS
 from dwebbackup.cli.choosing import reachable
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, owner_of, with_session
-from dwebbackup.errors import ObjectMissing, WrongConfiguration
+from dwebbackup.errors import WrongConfiguration
 from dwebbackup.manifest import Genesis
-from dwebbackup.ports import Store
 
 
 @click.command()
@@ -38,7 +37,7 @@ def command(session: Session, number: int | None) -> None:
             )
     if open_writer(owner, number, store).catalog.refs():
         raise WrongConfiguration(f"writer {number} has backups already", "its start needs no mark any more")
-    if _has_genesis(part):
+    if has(part, GENESIS):
         raise WrongConfiguration(f"the start of writer {number} is marked already")
     genesis = Genesis(writer.id, number, clock.iso(clock.now()))
     links = part.put(GENESIS, records.write_line(genesis, owner.sign_seed))
@@ -47,11 +46,3 @@ def command(session: Session, number: int | None) -> None:
         f"writer {number} ({writer.id}) begins in {store.url}",
         good=True,
     )
-
-
-def _has_genesis(part: Store) -> bool:
-    try:
-        part.head(GENESIS)
-    except ObjectMissing:
-        return False
-    return True
