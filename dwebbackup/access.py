@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dwebbackup import age, compression
@@ -92,8 +92,8 @@ class Below:
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         return self._store.put(self._prefix + name, data)
 
-    def get(self, name: str) -> bytes:
-        return self._store.get(self._prefix + name)
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        return self._store.get(self._prefix + name, links)
 
     def head(self, name: str) -> Stored:
         return self._stripped(self._store.head(self._prefix + name))

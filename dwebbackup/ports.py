@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from dwebbackup.errors import DwebbackupError
+from dwebbackup.links.registry import Entry
 from dwebbackup.manifest import SourceFacts, SourceRecord, StreamRecord, StreamSpec
 
 
@@ -27,9 +28,14 @@ class StoreTraits:
     """What differs between stores, as data."""
 
     lists: bool = True
+    """False for what keeps no names, and gives an object only for its links."""
     deletes: bool = True
     not_found_is_final: bool = True
     """False for gateways, whose 404 means "not by me, not now"."""
+    distance: int = 2
+    """Which of several stores is asked first: 0 on this machine, 1 in its network, 2 far away, 3 through strangers."""
+    deletion: str = "deleted"
+    """What becomes of an object that is deleted: `deleted`; `unpinned`: others may keep it; `forgotten`: it stays."""
 
 
 class Store(Protocol):
@@ -56,8 +62,11 @@ class Store(Protocol):
         May be repeated with the same arguments.
         """
 
-    def get(self, name: str) -> bytes:
-        """Give back exactly what was put. Raises `ObjectMissing`; unread, `Damaged` for what is too large for us."""
+    def get(self, name: str, links: Sequence[str] = (), /) -> bytes:
+        """Give back exactly what was put. Raises `ObjectMissing`; unread, `Damaged` for what is too large for us.
+
+        *links*: under which networks have the same bytes, for those that keep no names.
+        """
 
     def head(self, name: str) -> Stored:
         """Size and age without the bytes. Raises `ObjectMissing`."""
@@ -70,6 +79,109 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Forget it. Forgetting twice is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One of several stores that are used as one."""
+
+    store: Store
+    required: bool = True
+    """Whether a backup counts only when this one has everything."""
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A store that is several: what is put goes to all of them, and what is asked for comes from whichever has it."""
+
+    @property
+    def members(self) -> Sequence[Member]: ...
+
+    def absent(self, name: str) -> tuple[str, ...]:
+        """Names of the members that did not take the object when it was put here."""
+
+    def missed(self) -> Mapping[str, str]:
+        """Members that did not take something that was put here, by name, and why."""
+
+
+def members(store: Store) -> Sequence[Member]:
+    """The stores that *store* is made of; itself, where it is one."""
+    return store.members if isinstance(store, Several) else (Member(store),)
+
+
+class Carrier(Protocol):
+    """Fetches what a link leads to, from a gateway or a portal. Nobody trusts it: what it gives fits the link."""
+
+    @property
+    def name(self) -> str:
+        """Short, for messages."""
+
+    def carries(self, link: str) -> bool:
+        """Whether it understands links of this kind: `ipfs://<cid>`, `sia://<skylink>`."""
+
+    def fetch(self, link: str) -> bytes:
+        """The bytes of the whole file, hashed. Safe for several threads.
+
+        Raises `ObjectMissing` when all that were asked do not have it now, which is never final; `StoreUnreachable`;
+        `Damaged` for other bytes than the link's; `WrongConfiguration` for a link that is none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class HeadKeys:
+    """The public keys, Ed25519, under which networks keep a writer's head."""
+
+    ipns: bytes
+    registry: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Where a network says that a writer's newest manifest is; its signature holds."""
+
+    teller: str
+    """Who said so, for messages."""
+    link: str
+    """Of the manifest."""
+    sequence: int
+    """The manifest's, as the head says."""
+
+
+class Finder(Protocol):
+    """Finds a writer's head on a network."""
+
+    @property
+    def name(self) -> str: ...
+
+    def find(self, keys: HeadKeys) -> Lead | None:
+        """None: it has none. Raises `StoreUnreachable`; `Damaged` for one that expired, or whose signature fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A writer's head as the networks take it: what leads to its newest manifest."""
+
+    sequence: int
+    cid: str
+    """Of the manifest, by the profile that we compute."""
+    ipns_name: str
+    """As text, k51…"""
+    ipns_record: bytes
+    """Signed, for ten years."""
+    registry_key: bytes
+    """Public, Ed25519."""
+    registry_entry: tuple[Entry, bytes] | None
+    """With its signature; None where no store gave a skylink."""
+
+
+class Publisher(Protocol):
+    """Tells a network of a writer's new head."""
+
+    @property
+    def name(self) -> str: ...
+
+    def publish(self, announcement: Announcement) -> None:
+        """May be repeated. Raises `StoreUnreachable`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
@@ -53,7 +53,7 @@ class MemoryStore:
         self.objects[name] = bytes(data)
         return (f"{self.url}/{name}",)
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
         data = self._object(name)
         check_size(name, len(data))
         return data
@@ -186,8 +186,8 @@ class Faulty:
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         return self._call("put", name, lambda: self.store.put(name, data))[0]
 
-    def get(self, name: str) -> bytes:
-        data, fault = self._call("get", name, lambda: self.store.get(name))
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        data, fault = self._call("get", name, lambda: self.store.get(name, links))
         if fault is Fault.truncate:
             return data[: len(data) // 2]
         if fault is Fault.flip_bit:
@@ -295,8 +295,8 @@ class Lagging:
         self._put.append(name)
         return self.store.put(name, data)
 
-    def get(self, name: str) -> bytes:
-        return self.store.get(name)
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        return self.store.get(name, links)
 
     def head(self, name: str) -> Stored:
         return self.store.head(name)

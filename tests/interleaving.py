@@ -19,7 +19,7 @@ import random
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -220,7 +220,7 @@ class Turns:
         self._see("put", name, data)
         return links
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
         self._stage.turn(self._actor, "get", name)
         data = self._store.objects.get(name)
         self._see("get", name, data)

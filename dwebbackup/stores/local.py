@@ -100,7 +100,7 @@ class LocalStore:
                 raise
         return (_file_url(path),)
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
         path = self._path(name)
         with self._telling(f"read {name}", reading=True), self._missing(name):
             _object_status(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import tenacity
@@ -67,8 +67,8 @@ class Retrying:
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         return self._keep_trying("put", name, lambda: self._store.put(name, data))
 
-    def get(self, name: str) -> bytes:
-        return self._keep_trying("get", name, lambda: self._store.get(name))
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        return self._keep_trying("get", name, lambda: self._store.get(name, links))
 
     def head(self, name: str) -> Stored:
         return self._keep_trying("head", name, lambda: self._store.head(name))

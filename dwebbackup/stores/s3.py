@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import BytesIO
@@ -99,7 +99,7 @@ class S3Store:
         self._check_kept(name, answer, md5.hex())
         return (self._address.link(name),)
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
         check_name(name)
         answer = self._ask("get_object", f"read {name}", name, Key=self._key(name))
         with self._telling(f"read {name}"), answer["Body"]:

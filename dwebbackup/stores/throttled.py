@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from dwebbackup import clock
 from dwebbackup.errors import Interrupted
@@ -71,8 +71,8 @@ class Throttled:
             self._await_turn(name, len(data))
         return self._store.put(name, data)
 
-    def get(self, name: str) -> bytes:
-        return self._store.get(name)
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        return self._store.get(name, links)
 
     def head(self, name: str) -> Stored:
         return self._store.head(name)

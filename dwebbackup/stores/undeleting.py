@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from dwebbackup.ports import Stored, StoreTraits
@@ -33,8 +33,8 @@ class Undeleting:
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         return self._store.put(name, data)
 
-    def get(self, name: str) -> bytes:
-        return self._store.get(name)
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        return self._store.get(name, links)
 
     def head(self, name: str) -> Stored:
         return self._store.head(name)

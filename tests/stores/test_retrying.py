@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -135,7 +135,7 @@ class TestRetrying:
         class Broken(MemoryStore):
             calls = 0
 
-            def get(self, name: str) -> bytes:
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
                 self.calls += 1
                 raise ZeroDivisionError
 
@@ -160,7 +160,7 @@ class TestRetrying:
         class Slow(MemoryStore):
             calls = 0
 
-            def get(self, name: str) -> bytes:
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
                 self.calls += 1
                 clock.now += 100
                 raise StoreUnreachable("timed out")
@@ -174,7 +174,7 @@ class TestRetrying:
         class Slow(MemoryStore):
             calls = 0
 
-            def get(self, name: str) -> bytes:
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
                 self.calls += 1
                 clock.now += 600
                 raise StoreUnreachable("too slow")
@@ -191,7 +191,7 @@ class TestRetrying:
         class Crowded(MemoryStore):
             calls = 0
 
-            def get(self, name: str) -> bytes:
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
                 self.calls += 1
                 if self.calls == 1:
                     raise Busy("slow down", "", asked)
@@ -203,7 +203,7 @@ class TestRetrying:
 
     def test_a_store_that_stays_busy_is_given_up_in_time(self, clock: Clock):
         class Crowded(MemoryStore):
-            def get(self, name: str) -> bytes:
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
                 raise Busy("slow down", "", 86400)
 
         with pytest.raises(Busy):
