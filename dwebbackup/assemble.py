@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
 
 POSTGRES = ("postgresql", "postgres")
-STORES = ("file", "s3")
 
 _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
@@ -67,7 +66,7 @@ def bare_store(store: StoreConfig) -> ConfiguredStore:
     """One of the configured stores for `doctor`, which wants to see what happens at the first try."""
     from dwebbackup.checking import ConfiguredStore  # noqa: PLC0415  # only `doctor` needs it
 
-    _require_scheme(f"store {store.called}", store.url, STORES)
+    _require_scheme(f"store {store.called}", store.url, tuple(_PLACES))
     tries = store.kind == "s3" and store.deletes  # what it tries leaves an object to delete
     return ConfiguredStore(_place(store), _has_begun(store), partial(_dialect, store) if tries else None)
 
@@ -128,13 +127,17 @@ def _only_store(config: Config) -> StoreConfig:
             f"this version keeps backups in exactly one store, and {len(config.stores)} are configured"
         )
     only = config.stores[0]
-    _require_scheme("store", only.url, STORES)
+    _require_scheme("store", only.url, tuple(_PLACES))
     return only
 
 
 def _place(store: StoreConfig) -> Place:
-    place = _bucket(store) if store.kind == "s3" else LocalStore(_folder(store.url), store.called)
+    place = _PLACES[store.kind](store)
     return place if store.deletes else Undeleting(place)
+
+
+def _local(store: StoreConfig) -> Place:
+    return LocalStore(_folder(store.url), store.called)
 
 
 def _has_begun(store: StoreConfig) -> bool:
@@ -145,6 +148,10 @@ def _bucket(store: StoreConfig) -> Place:
     from dwebbackup.stores.s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.3 s that a folder need not wait for
 
     return S3Store(_address(store), store.called, _access_key(store))
+
+
+_PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {"file": _local, "s3": _bucket}
+"""What makes a store, by the scheme of its URL."""
 
 
 def _dialect(store: StoreConfig, name: str) -> list[Finding]:
@@ -164,7 +171,9 @@ def _address(store: StoreConfig) -> Address:
 
 def _access_key(store: StoreConfig) -> AccessKey | None:
     secrets = store.secrets
-    return AccessKey(secrets.access_key_id, secrets.secret_access_key, secrets.session_token) if secrets else None
+    if not secrets or not secrets.access_key_id:
+        return None
+    return AccessKey(secrets.access_key_id, secrets.secret_access_key, secrets.session_token)
 
 
 def _folder(url: str) -> str:

@@ -284,7 +284,7 @@ def test_a_store_has_the_options_of_its_kind():
     store = configured(STORE="file:///backups?name=disk").stores[0]
     assert (store.url, store.name, store.called, store.kind) == ("file:///backups", "disk", "disk", "file")
     assert "no option 'nmae'" in refusal(STORE="file:///backups?nmae=disk")
-    assert "no option 'region' (there is: name, deletes)" in refusal(STORE="file:///backups?region=eu")
+    assert "no option 'region' (there is: name, required, deletes)" in refusal(STORE="file:///backups?region=eu")
     assert "region twice" in refusal(STORE="s3://bucket?region=a&region=b")
     assert "a store's name" in refusal(STORE="file:///backups?name=My%20Disk")
     assert "a store is not a URL" in refusal(STORE="/backups")
@@ -328,7 +328,7 @@ def test_a_store_finds_its_secrets_by_its_name():
         STORE_S3_SESSION_TOKEN="hunter4",
     )
     assert [store.secrets for store in config.stores] == [
-        StoreSecrets("id", "hunter2", ""),
+        StoreSecrets("id", "hunter2"),
         StoreSecrets("other", "hunter3", "hunter4"),
         None,
     ]

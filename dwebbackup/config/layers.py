@@ -17,7 +17,7 @@ from dwebbackup.errors import WrongConfiguration
 T = TypeVar("T")
 D = TypeVar("D")
 
-_OF_A_STORE = re.compile(rf"STORE_([A-Z0-9_]+)_(?:{'|'.join(STORE_SECRETS)})(?:_FILE)?")
+_OF_A_STORE = re.compile(rf"STORE_([A-Z0-9_]+?)_(?:{'|'.join(STORE_SECRETS)})(?:_FILE)?")
 
 LARGEST_FILE = 64 * 1024
 
@@ -64,13 +64,13 @@ class Variables(Layer):
                 name = PREFIX + bare
                 yield WrongConfiguration(f"{name} is not a variable of dwebbackup", closest(name, known))
 
-    def store_secrets(self, store: str) -> tuple[str, str, str]:
-        """Of the store of that name: key id, secret, token; each may be empty. Raises `WrongConfiguration`."""
-        key_id, secret, token = (self.text(f"STORE_{as_variable(store)}_{name}") for name in STORE_SECRETS)
-        if bool(key_id) != bool(secret) or (token and not key_id):
+    def store_secrets(self, store: str) -> tuple[str, str, str, str]:
+        """Of that store, in the order of `STORE_SECRETS`; each may be empty. Raises `WrongConfiguration`."""
+        key_id, secret, session, token = (self.text(f"STORE_{as_variable(store)}_{name}") for name in STORE_SECRETS)
+        if bool(key_id) != bool(secret) or (session and not key_id):
             both = f"{PREFIX}STORE_{as_variable(store)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY"
             raise WrongConfiguration(f"store {store} has only a part of its access key", f"set both: {both}")
-        return key_id, secret, token
+        return key_id, secret, session, token
 
     def warn_of_others(self, stores: Sequence[str]) -> None:
         """Secrets of a store that is not among those may be meant for one that is."""

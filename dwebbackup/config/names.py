@@ -12,7 +12,8 @@ HANDED_IN = ("RESTORE_KEY",)
 
 MEANINGS = {
     "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE; several: separated by spaces",
-    "STORE": "where backups are kept: file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=https://HOST",
+    "STORE": "where backups are kept: file:///FOLDER, s3://BUCKET/PREFIX?endpoint=https://HOST, filebase://BUCKET/PREFIX, "
+    "ipfs+http://HOST:5001/FOLDER …; several: separated by spaces",
     "KEY": "the 24 words, a writer key or a reader key",
     "TARGET": "the database that a restore fills, as with SOURCE",
     "JOBS": "tables read or filled at once; unless set, one for each core that may be used, at most 4",
@@ -41,6 +42,7 @@ STORE_SECRETS = {
     "ACCESS_KEY_ID": "the access key of the store NAME: its id",
     "SECRET_ACCESS_KEY": "… and its secret",
     "SESSION_TOKEN": "… and its token, where it is one of a session",
+    "TOKEN": "what opens the store NAME where that is no access key: an IPFS node, a Skynet portal, s3d",
 }
 """Variables that each store has, behind `STORE_<NAME>_`. All may stand in a file."""
 

@@ -12,13 +12,34 @@ from dwebbackup.schedule import Schedule
 
 LONGEST_NAME = 64
 
+_ANY = ("name", "required", "deletes")
+_HTTP = (*_ANY, "ca", "timeout")
+_S3 = (*_HTTP, "endpoint", "region")
+
 STORE_OPTIONS = {
-    "file": ("name", "deletes"),
-    "s3": ("name", "deletes", "endpoint", "region", "path_style", "ca", "timeout"),
+    "file": _ANY,
+    "s3": (*_S3, "path_style"),
+    "filebase": (*_S3, "tier", "names"),
+    "sia+s3d": (*_S3, "admin"),
+    "sia+renterd": _S3,
+    "ipfs+http": _HTTP,
+    "ipfs+https": _HTTP,
+    "skynet+http": ("name", "required", "ca", "timeout"),
+    "skynet+https": ("name", "required", "ca", "timeout"),
 }
 """What may stand behind the `?` of a store's URL."""
 
-_DEFAULT_NAMES = {"file": "local"}  # others are called what their kind is
+_DEFAULT_NAMES = {
+    "file": "local",
+    "sia+s3d": "s3d",
+    "sia+renterd": "renterd",
+    "ipfs+http": "ipfs",
+    "ipfs+https": "ipfs",
+    "skynet+http": "skynet",
+    "skynet+https": "skynet",
+}
+"""Others are called what their kind is."""
+
 _USUAL = {"endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "region": ("AWS_REGION", "AWS_DEFAULT_REGION")}
 
 # Credentials end as in libpq: at the first `@`, if that comes before any `/`; `?` and `#` may stand in them.
@@ -41,11 +62,13 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True)
 class StoreSecrets:
-    """With what a store is opened; *session_token* may be empty."""
+    """With what a store is opened; what it does not need is empty."""
 
-    access_key_id: str = field(repr=False)
-    secret_access_key: str = field(repr=False)
-    session_token: str = field(repr=False)
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    """Where it is no access key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +76,10 @@ class StoreConfig:
     """One place to keep backups in; *name* is empty where the user gave none."""
 
     url: str
-    """With its options, and without name, `deletes` or secrets."""
+    """With its options, and without name, `required`, `deletes` or secrets."""
     name: str = ""
+    required: bool = True
+    """Whether a backup counts only when this store has everything."""
     deletes: bool = True
     """Whether the key at hand may delete there."""
     secrets: StoreSecrets | None = field(default=None, repr=False)
@@ -126,12 +151,18 @@ def parse_store(url: str, name: str = "") -> StoreConfig:
         raise WrongConfiguration(
             "a store's name is made of a-z, 0-9, _ and -, at most 32 of them", "name it: …?name=NAME"
         )
-    deletes = said.get("deletes", "yes")
-    if deletes not in ("yes", "no"):
-        raise WrongConfiguration(f"deletes is {deletes!r}", "write deletes=no where the key must not delete anything")
-    rest = "&".join(option for option in options if not option.startswith(("name=", "deletes=")))
+    deletes = _yes_or_no(said, "deletes", "write deletes=no where the key must not delete anything")
+    required = _yes_or_no(said, "required", "write required=no where backups may go on without this store")
+    rest = "&".join(option for option in options if not option.startswith(("name=", "required=", "deletes=")))
     bare = url.partition("?")[0]
-    return StoreConfig(f"{bare}?{rest}" if rest else bare, name, deletes == "yes")
+    return StoreConfig(f"{bare}?{rest}" if rest else bare, name, required, deletes)
+
+
+def _yes_or_no(said: Mapping[str, str], option: str, hint: str) -> bool:
+    text = said.get(option, "yes")
+    if text not in ("yes", "no"):
+        raise WrongConfiguration(f"{option} is {text!r}", hint)
+    return text == "yes"
 
 
 def _store_options(options: list[str], known: tuple[str, ...]) -> dict[str, str]:
