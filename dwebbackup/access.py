@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dwebbackup import age, compression
 from dwebbackup.catalog import GENESIS, HEAD, Catalog, ahead
-from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing
+from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, StoreUnreachable
 from dwebbackup.fetching import Layout, PackReader
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
 from dwebbackup.manifest import Manifest
-from dwebbackup.ports import Store, Stored, StoreTraits
+from dwebbackup.ports import Member, Several, Store, Stored, StoreTraits, members
 from dwebbackup.records import Access
 
 LARGEST_SECRET = 64 * 1024
@@ -60,6 +60,10 @@ class Opened:
             raise Damaged(f"the manifest's chunk key is not of {CHUNK_KEY_SIZE} bytes")
         return key
 
+    def within(self, store: Store) -> Opened:
+        """The same writer in one of several stores; *store* begins at the writer's prefix."""
+        return replace(self, catalog=self.catalog.within(store))
+
     def require_rows(self) -> tuple[bytes, ...]:
         """Raises `KeyForbids` for a writer key."""
         if not self.identities:
@@ -103,6 +107,16 @@ class Below:
 
     def delete(self, name: str) -> None:
         self._store.delete(self._prefix + name)
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return [Member(Below(each.store, self._prefix), each.required) for each in members(self._store)]
+
+    def absent(self, name: str) -> tuple[str, ...]:
+        return self._store.absent(self._prefix + name) if isinstance(self._store, Several) else ()
+
+    def missed(self) -> Mapping[str, str]:
+        return self._store.missed() if isinstance(self._store, Several) else {}
 
     def _stripped(self, stored: Stored) -> Stored:
         return replace(stored, name=stored.name.removeprefix(self._prefix))
@@ -168,8 +182,23 @@ def _begun(key: Key, numbers: Iterable[int], store: Store) -> list[Opened]:
 
 
 def _has_something(opened: Opened) -> bool:
-    """Whether the writer ever wrote here: a head, a manifest or a genesis."""
-    store = opened.catalog.store
+    """Whether the writer ever wrote here. Of several stores one that must have everything is enough to know it."""
+    failures, certain = [], False
+    for member in members(opened.catalog.store):
+        if member.store.traits.lists:
+            try:
+                if _is_in(member.store):
+                    return True
+                certain = certain or member.required
+            except StoreUnreachable as error:
+                failures.append(error)
+    if failures and not certain:
+        raise failures[0]
+    return False
+
+
+def _is_in(store: Store) -> bool:
+    """Whether a writer's part of a store has a head, a manifest or a genesis."""
     return has(store, HEAD) or any(True for _ in store.list("manifests/")) or has(store, GENESIS)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dwebbackup.config import Config, SourceConfig, StoreConfig
-from dwebbackup.errors import WrongConfiguration
-from dwebbackup.ports import Finding, Source, Store, Target
+from dwebbackup.errors import StoreUnreachable, WrongConfiguration
+from dwebbackup.ports import Finding, Member, Source, Store, Target
 from dwebbackup.primitives import from_bech32
 from dwebbackup.stores import Place
 from dwebbackup.stores.local import LocalStore
+from dwebbackup.stores.mirrored import Mirrored
+from dwebbackup.stores.resting import Resting
 from dwebbackup.stores.retrying import Retrying
 from dwebbackup.stores.s3_address import AccessKey, Address
 from dwebbackup.stores.throttled import Bucket, Throttled
@@ -31,35 +34,84 @@ _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 QUICK = 20.0
 """Seconds for which the sidecar tries again to look into a store, before it says so on its page."""
 
+PATIENT = 300.0
+"""Seconds for which work that would be lost waits for a store."""
+
+NAMELESS = ("skynet+http", "skynet+https")
+"""Kinds of stores that give an object only for its link."""
+
 UPLOADS = 4
 """Packs put at once into a store that is far away; a disk gains nothing from more than one."""
 
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
-    """The store, for reading. *stop* ends its waits. Raises `WrongConfiguration` unless there is exactly one."""
-    return Retrying(_place(_only_store(config)), stop=stop)
+    """The store, or all of them as one, for reading. *stop* ends its waits. Raises `WrongConfiguration`."""
+    return _for_reading(_places(config), stop)
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
-    """The store, for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
-    retrying = Retrying(_place(_only_store(config)), stop=stop)
-    retrying.prepare()
-    return Throttled(retrying, Bucket(config.rate), stop=stop) if config.rate else retrying
+    """The same for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
+    places = _places(config)
+    _prepare(places, PATIENT, stop)
+    return _for_writing(config, places, stop)
 
 
 def quick_and_patient_store(config: Config, stop: threading.Event | None = None) -> tuple[Store, Store]:
     """The same store twice, begun if it was not: the first soon says that it does not answer, the other one is for work
     that would be lost. Raises `StoreUnreachable`.
     """
-    place = _place(_only_store(config))
-    quick, patient = Retrying(place, budget=QUICK, stop=stop), Retrying(place, stop=stop)
-    quick.prepare()
-    return quick, Throttled(patient, Bucket(config.rate), stop=stop) if config.rate else patient
+    places = _places(config)
+    _prepare(places, QUICK, stop)
+    return _for_reading(places, stop, QUICK), _for_writing(config, places, stop)
 
 
 def has_begun(config: Config) -> bool:
     """False where there is no store yet, and so nobody has backups. Whether a bucket has any, only it can tell."""
-    return bool(config.stores) and _has_begun(_only_store(config))
+    return any(map(_has_begun, _known_stores(config))) if config.stores else False
+
+
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    """A store, before anything is wrapped round it."""
+
+    place: Place
+    required: bool
+
+
+def _places(config: Config) -> tuple[_Configured, ...]:
+    return tuple(_Configured(_place(each), each.required) for each in _known_stores(config))
+
+
+def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event | None) -> None:
+    """Raises what hinders one that is required; another one that cannot be begun is left out by and by."""
+    for each in places:
+        with nullcontext() if each.required else suppress(StoreUnreachable):
+            Retrying(each.place, budget=budget if each.required else QUICK, stop=stop).prepare()
+
+
+def _for_reading(places: Sequence[_Configured], stop: threading.Event | None, budget: float = PATIENT) -> Store:
+    if len(places) == 1:
+        return Retrying(places[0].place, budget=budget, stop=stop)
+    each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
+    return Mirrored(tuple(each))
+
+
+def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.Event | None) -> Store:
+    """A store that must have everything is waited for; the others have to be quick, and are soon left alone."""
+    uploads = Bucket(config.rate) if config.rate else None
+
+    def paced(store: Store) -> Store:
+        return Throttled(store, uploads, stop=stop) if uploads else store
+
+    if len(places) == 1:
+        return paced(Retrying(places[0].place, stop=stop))
+    patient = (
+        Member(paced(Retrying(each.place, stop=stop)))
+        if each.required
+        else Member(Resting(paced(Retrying(each.place, budget=QUICK, stop=stop))), required=False)
+        for each in places
+    )
+    return Mirrored(tuple(patient))
 
 
 def bare_store(store: StoreConfig) -> ConfiguredStore:
@@ -73,7 +125,7 @@ def bare_store(store: StoreConfig) -> ConfiguredStore:
 
 def uploads(config: Config) -> int:
     """How many packs to put at once."""
-    return 1 if _only_store(config).kind == "file" else UPLOADS
+    return 1 if all(each.kind == "file" for each in _known_stores(config)) else UPLOADS
 
 
 def sources(config: Config) -> list[Source]:
@@ -117,18 +169,20 @@ def _source(source: SourceConfig, config: Config) -> Source:
     return PostgresSource(source.url, source.name, config.jobs, config.postgres_bin or None)
 
 
-def _only_store(config: Config) -> StoreConfig:
+def _known_stores(config: Config) -> tuple[StoreConfig, ...]:
+    """All that are configured. Raises `WrongConfiguration` where these could not hold a backup together."""
     if not config.stores:
         raise WrongConfiguration(
             "no store is configured", "set DWEBBACKUP_STORE=file:///the/whole/path, or use --store"
         )
-    if len(config.stores) > 1:
+    for each in config.stores:
+        _require_scheme("store" if len(config.stores) == 1 else f"store {each.called}", each.url, tuple(_PLACES))
+    if not any(each.required and each.kind not in NAMELESS for each in config.stores):
         raise WrongConfiguration(
-            f"this version keeps backups in exactly one store, and {len(config.stores)} are configured"
+            "at least one store has to be required, and keep names: a folder, a bucket or an IPFS node",
+            "leave out required=no from one of them; a Skynet portal goes beside another store",
         )
-    only = config.stores[0]
-    _require_scheme("store", only.url, tuple(_PLACES))
-    return only
+    return config.stores
 
 
 def _place(store: StoreConfig) -> Place:
@@ -150,7 +204,20 @@ def _bucket(store: StoreConfig) -> Place:
     return S3Store(_address(store), store.called, _access_key(store))
 
 
-_PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {"file": _local, "s3": _bucket}
+def _portal(store: StoreConfig) -> Place:
+    from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415  # `requests` takes 60 ms
+    from dwebbackup.stores.skynet.portal import PortalStore  # noqa: PLC0415
+
+    token = store.secrets.token if store.secrets else ""
+    return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token))
+
+
+_PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {
+    "file": _local,
+    "s3": _bucket,
+    "skynet+http": _portal,
+    "skynet+https": _portal,
+}
 """What makes a store, by the scheme of its URL."""
 
 

@@ -6,17 +6,18 @@ import contextlib
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from dwebbackup import age, chunking, clock, lineage, records
+from dwebbackup import age, chunking, clock, heads, lineage, records
 from dwebbackup.catalog import HEAD, Backup, Catalog, Newest
 from dwebbackup.checkpoint import Checkpoints, Renewals
 from dwebbackup.drafting import Chunks, Drafting, Taken
 from dwebbackup.errors import BackupFailed, Damaged, Interrupted, KeyForbids, ObjectMissing, StoreUnreachable
 from dwebbackup.keys import WriterKey
+from dwebbackup.links.uris import SIA, content_links
 from dwebbackup.manifest import Head, ManifestRef, ObjectRef, Summary, Tally
-from dwebbackup.ports import Progress, Quiet, Source, Store
+from dwebbackup.ports import Progress, Publisher, Quiet, Several, Source, Store
 from dwebbackup.reading import read_all
 from dwebbackup.records import Access, signer_of
 from dwebbackup.report.wording import duration
@@ -43,6 +44,8 @@ class Options:
     """A backup that holds less than this share of the last good one's rows or tables is suspect."""
     accept: bool = False
     """The user's word that these are the databases that are meant: whatever would be suspect is good."""
+    publishers: tuple[Publisher, ...] = ()
+    """Networks that are told of the new head."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set: the run ends as soon as it can, with a checkpoint, and raises `Interrupted`."""
     progress: Progress = field(default_factory=Quiet)
@@ -54,7 +57,7 @@ class Done:
 
     backup: Backup
     links: tuple[str, ...]
-    """Of the manifest."""
+    """Of the manifest, as the stores answered."""
     bytes_read: int
     bytes_stored: int
     seconds: float
@@ -147,7 +150,7 @@ class _Run:
         refs = [ref for backup in before for ref in backup.manifest.indexes]
         refs += [ref for checkpoint in others.checkpoints for ref in checkpoint.indexes]
         recipients = frozenset(map(age.fingerprint, self._readers))
-        return reusable(self._catalog, refs, Conditions(others.now, recipients), self._in_use(before))
+        return reusable(self._catalog, refs, Conditions(others.times, recipients), self._in_use(before))
 
     def _in_use(self, before: Sequence[Backup]) -> Spans | None:
         """Which chunks the last backups use; None where one of them is spoiled."""
@@ -234,22 +237,37 @@ class _Run:
         self._checkpoints.require_fresh()
         sealed = records.seal(manifest, self._signer)
         ref = ManifestRef(manifest.sequence, records.digest(sealed))
-        links = self._store.put(f"manifests/{ref.name}", sealed)
+        answered = self._store.put(f"manifests/{ref.name}", sealed)
         self._complete = ref
+        links = content_links(sealed, answered)
         pointer = ObjectRef(ref.sha256, len(sealed), links)
         head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
         self._store.put(HEAD, line)
+        unheard = self._announce(ref, links)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
-        doubts = (*suspect, *newest.doubts, *self._checkpoints.clear())
+        doubts = (*suspect, *newest.doubts, *unheard, *self._checkpoints.clear(), *self._missed())
         return Done(
-            Backup(ref, manifest, len(sealed)),
-            links,
+            Backup(ref, manifest, len(sealed), links),
+            answered,
             sum(stream.bytes for source in taken for stream in source.streams),
             manifest.stored + len(sealed) + len(line),
             clock.monotonic() - self._clock,
             doubts,
         )
+
+    def _announce(self, ref: ManifestRef, links: Sequence[str]) -> tuple[str, ...]:
+        """Tell the networks; what failed is a doubt, since the stores have it all."""
+        skylink = next((link for link in links if link.startswith(SIA)), None)
+        announcement = heads.announcement(self._key, ref.sequence, links[0], skylink, clock.now())
+        self._store.put(heads.IPNS_RECORD, announcement.ipns_record)
+        return heads.publish(announcement, self._options.publishers)
+
+    def _missed(self) -> Iterator[str]:
+        """What stores that are not required lack."""
+        missed = self._store.missed() if isinstance(self._store, Several) else {}
+        for store, why in missed.items():
+            yield f"store {store} lacks some of this backup, until the next one or `dwebbackup repair` mends it: {why}"
 
     def _judge(self, found: Tally, past: Sequence[Summary]) -> Tally:
         """Whether it is of the database that was meant."""

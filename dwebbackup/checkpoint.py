@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -11,7 +11,7 @@ from typing import Self
 from dwebbackup import clock, records
 from dwebbackup.errors import BackupFailed, Damaged, KeyForbids, ObjectMissing, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Checkpoint, ObjectRef
-from dwebbackup.ports import Store, Stored
+from dwebbackup.ports import Store, Stored, members
 from dwebbackup.records import Access, Signer
 
 GRACE = 72 * 3600
@@ -23,10 +23,11 @@ RENEWED_EVERY = 240
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Other runs' fresh checkpoints, the newest of each run, and the store's own time when they were listed."""
+    """Other runs' fresh checkpoints, the newest of each run, and each store's own time when they were listed."""
 
     checkpoints: tuple[Checkpoint, ...]
-    now: float
+    times: Mapping[str, float]
+    """By the store's name."""
 
 
 class Checkpoints:
@@ -106,32 +107,54 @@ class Checkpoints:
 
     def _forget(self, name: str) -> None:
         """Where nothing may be deleted an empty object stays, which says as little, and which a prune clears away."""
-        if self._store.traits.deletes:
-            self._store.delete(name)
-        else:
-            self._store.put(name, b"")
+        for member in members(self._store):
+            if not member.store.traits.lists:
+                continue
+            with contextlib.ExitStack() as lenient:
+                if not member.required:
+                    lenient.enter_context(contextlib.suppress(StoreUnreachable))
+                if member.store.traits.deletes:
+                    member.store.delete(name)
+                else:
+                    member.store.put(name, b"")
 
     def others(self, access: Access) -> Found:
-        """Fresh checkpoints of other runs. Call after the first `put`, whose age tells the store's own time.
+        """Fresh checkpoints of other runs. Call after the first `put`, whose age tells each store's own time.
 
-        One that cannot be opened is no reason to stop: what it names is merely stored again.
+        One that cannot be opened is no reason to stop: what it names is merely stored again. Nor is a store that is
+        not required.
         """
+        newest: dict[str, Checkpoint] = {}
+        times: dict[str, float] = {}
+        for member in members(self._store):
+            if not member.store.traits.lists:
+                continue
+            with contextlib.ExitStack() as lenient:
+                if not member.required:
+                    lenient.enter_context(contextlib.suppress(StoreUnreachable, ObjectMissing))
+                times[member.store.name] = now = self._time_of(member.store)
+                for checkpoint in self._others_in(member.store, now, access):
+                    if checkpoint.count >= newest.get(checkpoint.run, checkpoint).count:
+                        newest[checkpoint.run] = checkpoint
+        return Found(tuple(newest.values()), times)
+
+    def _time_of(self, store: Store) -> float:
         try:
-            now = self._store.head(self._names[-1]).modified
+            return store.head(self._names[-1]).modified
         except ObjectMissing:
             self.require_fresh()  # after days of sleep, a prune has cleared it away
             raise
-        newest: dict[str, Checkpoint] = {}
-        for stored in self._store.list("checkpoints/"):
-            if stored.name not in self._names and _is_fresh(stored, now):
-                checkpoint = self._read(stored, access)
-                if checkpoint and checkpoint.count >= newest.get(checkpoint.run, checkpoint).count:
-                    newest[checkpoint.run] = checkpoint
-        return Found(tuple(newest.values()), now)
 
-    def _read(self, stored: Stored, access: Access) -> Checkpoint | None:
+    def _others_in(self, store: Store, now: float, access: Access) -> Iterator[Checkpoint]:
+        for stored in store.list("checkpoints/"):
+            if stored.name not in self._names and _is_fresh(stored, now):
+                checkpoint = self._read(store, stored, access)
+                if checkpoint:
+                    yield checkpoint
+
+    def _read(self, store: Store, stored: Stored, access: Access) -> Checkpoint | None:
         try:
-            checkpoint = records.unseal(Checkpoint, self._store.get(stored.name), access)
+            checkpoint = records.unseal(Checkpoint, store.get(stored.name), access)
         except (Damaged, KeyForbids, ToolMissing):
             return None
         return checkpoint if checkpoint.writer == self._writer else None

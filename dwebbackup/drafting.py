@@ -12,7 +12,7 @@ from dwebbackup import age, compression, lineage, records
 from dwebbackup.catalog import Catalog, Newest
 from dwebbackup.documents import encode
 from dwebbackup.errors import BackupFailed
-from dwebbackup.indexing import drop_unused, merge, put_index, runs_of, too_many
+from dwebbackup.indexing import drop_unused, merge, put_index, put_sealed, runs_of, too_many
 from dwebbackup.keys import WriterKey
 from dwebbackup.known import Numbering
 from dwebbackup.manifest import (
@@ -27,9 +27,9 @@ from dwebbackup.manifest import (
     Streams,
     Summary,
     Tally,
-    index_path,
 )
 from dwebbackup.manifest import Newest as NewestOf
+from dwebbackup.ports import Several, members
 from dwebbackup.records import Signer
 from dwebbackup.storing import INDEX_ROWS, StoredStream
 
@@ -104,7 +104,7 @@ class Drafting:
             history=history,
             tallies=tallies,
             newest=_newest(taken, newest, sequence),
-            stores=(StoreNote(self._store.name, self._store.url),),
+            stores=self._notes(),
             spilled=spilled,
             program=f"dwebbackup {dwebbackup.__version__}",
             retired=self._key.retired.to_bytes().hex() if self._key.retired else "",
@@ -135,11 +135,16 @@ class Drafting:
         streams = Streams(self._key.id, self._run, tuple(source.streams for source in sources))
         if len(encode("streams", streams)) <= SPILL:
             return sources, None
-        sealed = records.seal(streams, self._signer)
-        ref = ObjectRef(records.digest(sealed), len(sealed))
-        self._store.put(index_path(ref.sha256), sealed)
+        ref = put_sealed(self._store, records.seal(streams, self._signer))
         self._bytes_stored += ref.size
         return tuple(replace(source, streams=()) for source in sources), ref
+
+    def _notes(self) -> tuple[StoreNote, ...]:
+        missed = self._store.missed() if isinstance(self._store, Several) else {}
+        return tuple(
+            StoreNote(each.store.name, each.store.url, each.required, each.store.name not in missed)
+            for each in members(self._store)
+        )
 
     def _for_readers(self) -> str:
         """What a writer key must not open again: only readers verify chunk names."""

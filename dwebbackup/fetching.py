@@ -278,7 +278,7 @@ class PackReader:
 
     def _sealed(self, pack: PackEntry) -> bytes:
         try:
-            sealed = self._store.get(pack.path)
+            sealed = self._store.get(pack.path, pack.links)
         except ObjectMissing as missing:
             raise ObjectMissing(
                 f"pack {pack.sha256[:12]}… is missing from {self._store.name}",
@@ -306,7 +306,7 @@ class PackReader:
             offset += size
             yield chunk
 
-    def check(self, pack: PackEntry) -> int:
-        """Fetch and authenticate a whole pack; how many plain bytes its chunks have."""
-        plain = self.fetch(pack)
+    def check(self, pack: PackEntry, sealed: bytes | None = None) -> int:
+        """Authenticate a whole pack, *sealed* as it was fetched or fetched now; how many plain bytes its chunks have."""
+        plain = self.fetch(pack) if sealed is None else self._unseal(pack, sealed)
         return sum(map(len, self._chunks(Span(pack, 0, len(pack)), plain, Decompressor())))

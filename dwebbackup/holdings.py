@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from dwebbackup import records
-from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
+from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, ObjectMissing, StoreUnreachable, ToolMissing
+from dwebbackup.links.uris import ipfs_link
 from dwebbackup.manifest import (
     Head,
     Index,
@@ -21,7 +22,7 @@ from dwebbackup.manifest import (
     index_path,
     restoration_path,
 )
-from dwebbackup.ports import Store, Stored
+from dwebbackup.ports import Member, Store, Stored, members
 from dwebbackup.records import Access, Signer
 
 HEAD = "head.json"
@@ -54,8 +55,20 @@ class Backup:
     manifest: Manifest
     size: int
     """Sealed bytes of the manifest."""
+    links: tuple[str, ...] = ()
+    """Under which networks have the manifest."""
     doubts: tuple[str, ...] = ()
     """What was odd where it was chosen; whoever restores it should be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The manifests that stores list."""
+
+    found: Mapping[ManifestRef, Stored]
+    """Oldest first."""
+    unheard: tuple[str, ...] = ()
+    """Why what is newest may not be among them: no store that must have everything could be asked."""
 
 
 class Holdings:
@@ -66,33 +79,88 @@ class Holdings:
         self.writer = writer
         self.number = number
         self._access = access
+        self._links: dict[ManifestRef, tuple[str, ...]] = {}
+
+    @property
+    def verify_key(self) -> bytes:
+        """By which the writer's signatures are checked."""
+        return self._access.verify_key
+
+    def within(self, store: Store) -> Self:
+        """What the same writer has in another store, such as one of several."""
+        return type(self)(store, self.writer, self.number, self._access)
 
     def refs(self) -> list[ManifestRef]:
         """All manifests listed, oldest first. Raises `StoreUnreachable`: a failed listing is never "none"."""
         return list(self.listed())
 
-    def listed(self) -> dict[ManifestRef, Stored]:
+    def listed(self) -> Mapping[ManifestRef, Stored]:
         """The same, and what the listing tells of each."""
-        found = {ManifestRef.parse_name(each.name.rpartition("/")[2]): each for each in self.store.list("manifests/")}
-        return {ref: found[ref] for ref in sorted(filter(None, found), key=age)}
+        return self.listing().found
 
-    def sizes(self) -> dict[ManifestRef, int]:
-        """The same, and how many bytes each has."""
-        return {ref: each.size for ref, each in self.listed().items()}
+    def listing(self) -> Listing:
+        """The same from all stores that answer; one that must have everything is enough to know of everything.
+
+        Raises `StoreUnreachable` where nothing was found, and not all could be asked.
+        """
+        found: dict[ManifestRef | None, Stored] = {}
+        certain, failures = False, []
+        for member, outcome in ahead(self._listed_by, self._listing_members()):
+            if isinstance(outcome, StoreUnreachable):
+                failures.append(outcome)
+                continue
+            certain = certain or member.required
+            for each in outcome:
+                found.setdefault(ManifestRef.parse_name(each.name.rpartition("/")[2]), each)
+        refs = sorted(filter(None, found), key=age)
+        if failures and not refs:
+            raise failures[0]
+        unheard = () if certain else tuple(f"there may be newer backups: {failure}" for failure in failures)
+        return Listing({ref: found[ref] for ref in refs}, unheard)
+
+    def _listing_members(self) -> list[Member]:
+        return [each for each in members(self.store) if each.store.traits.lists]
+
+    def _listed_by(self, member: Member) -> tuple[Member, Sequence[Stored] | StoreUnreachable]:
+        try:
+            return member, tuple(member.store.list("manifests/"))
+        except StoreUnreachable as error:
+            return member, error
 
     def head(self) -> Head | None:
-        """The writer's own word on what is newest. Raises `Damaged`."""
+        """The writer's own word on what is newest: of several stores, the newest word. Raises `Damaged`."""
+        heads = [head for _, head in self.heads()]
+        found = [head for head in heads if isinstance(head, Head)]
+        for head in found:
+            self.learn(ManifestRef(head.sequence, head.manifest.sha256), head.manifest.links)
+        if found:
+            return max(found, key=lambda head: (head.sequence, head.manifest.sha256))
+        failures = [head for head in heads if isinstance(head, DwebbackupError)]
+        for failure in sorted(failures, key=lambda each: isinstance(each, StoreUnreachable)):
+            raise failure
+        return None
+
+    def heads(self) -> list[tuple[Member, Head | Damaged | StoreUnreachable | None]]:
+        """The head in each store, or why it cannot be had."""
+        return list(ahead(self._head_in, self._listing_members()))
+
+    def _head_in(self, member: Member) -> tuple[Member, Head | Damaged | StoreUnreachable | None]:
         try:
-            data = self.store.get(HEAD)
+            return member, records.read_line(Head, member.store.get(HEAD), self._access.verify_key)
         except ObjectMissing:
-            return None
-        return records.read_line(Head, data, self._access.verify_key)
+            return member, None
+        except (Damaged, StoreUnreachable) as error:
+            return member, error
+
+    def learn(self, ref: ManifestRef, links: Sequence[str]) -> None:
+        """Where else a manifest is."""
+        self._links[ref] = tuple(dict.fromkeys((*self._links.get(ref, ()), *links)))
 
     def read(self, ref: ManifestRef, without: Collection[str] = ()) -> Backup:
         """One manifest; fields named in *without* (`PAST`) are empty in it. Raises `Damaged`, `ObjectMissing`,
         `ToolMissing`.
         """
-        sealed = self.store.get(f"manifests/{ref.name}")
+        sealed = self.store.get(f"manifests/{ref.name}", self._links.get(ref, ()))
         records.check(f"manifest {ref.id}", sealed, ref.sha256)
         manifest = records.unseal(Manifest, sealed, self._access, without)
         if manifest.writer != self.writer or manifest.sequence != ref.sequence:
@@ -100,7 +168,10 @@ class Holdings:
         expected = max((parent.sequence for parent in manifest.parents), default=0) + 1
         if manifest.sequence != expected:
             raise Damaged(f"manifest {ref.id} does not follow its parents (it would be {expected})")
-        return Backup(ref, manifest, len(sealed))
+        for each in manifest.history:
+            self.learn(each.ref, each.links)
+        self.learn(ref, [ipfs_link(sealed)])
+        return Backup(ref, manifest, len(sealed), self._links[ref])
 
     def read_all(self, refs: Iterable[ManifestRef], without: Collection[str] = ()) -> Iterator[Backup | Unreadable]:
         """Each manifest, or why it can't be had; in the order asked for, and only a few in memory at once."""
@@ -123,9 +194,13 @@ class Holdings:
             sealed = self.store.get(restoration_path(identity))
         except ObjectMissing:
             return None
+        return self.opened_restoration(restoration_path(identity), sealed)
+
+    def opened_restoration(self, name: str, sealed: bytes) -> Restoration:
+        """The one that belongs under this *name*. Raises `Damaged`, `KeyForbids`, `ToolMissing`."""
         restoration = records.unseal(Restoration, sealed, self._access)
-        if restoration.writer != self.writer or restoration.identity != identity:
-            raise Damaged(f"the restoration of {identity} is of another database or writer")
+        if restoration.writer != self.writer or restoration_path(restoration.identity) != name:
+            raise Damaged(f"the restoration of {restoration.identity} is of another database or writer")
         return restoration
 
     def indexes(self, manifest: Manifest) -> list[Index]:
@@ -189,7 +264,8 @@ class Holdings:
         return self._unsealed(record, ref, self._sealed(records.kind_of(record), ref))
 
     def _sealed(self, kind: str, ref: ObjectRef) -> bytes:
-        return records.check(f"{kind} {ref.sha256[:12]}…", self.store.get(index_path(ref.sha256)), ref.sha256)
+        sealed = self.store.get(index_path(ref.sha256), ref.links)
+        return records.check(f"{kind} {ref.sha256[:12]}…", sealed, ref.sha256)
 
     def _unsealed(self, record: type[Record], ref: ObjectRef, sealed: bytes) -> Record:
         value = records.unseal(record, sealed, self._access)

@@ -10,6 +10,7 @@ from operator import itemgetter
 
 from dwebbackup import records
 from dwebbackup.known import Numbering
+from dwebbackup.links.uris import content_links
 from dwebbackup.manifest import Index, ObjectRef, PackEntry, Runs, RunWriter, expand, index_path
 from dwebbackup.ports import Store
 from dwebbackup.records import Signer
@@ -37,10 +38,14 @@ def too_many(refs: Sequence[ObjectRef]) -> bool:
 
 def put_index(store: Store, signer: Signer, index: Index) -> ObjectRef:
     """Seal and store one index."""
-    sealed = records.seal(index, signer)
-    ref = ObjectRef(records.digest(sealed), len(sealed))
-    store.put(index_path(ref.sha256), sealed)
-    return ref
+    return put_sealed(store, records.seal(index, signer))
+
+
+def put_sealed(store: Store, sealed: bytes) -> ObjectRef:
+    """Store an index, or what lies beside them."""
+    sha256 = records.digest(sealed)
+    answered = store.put(index_path(sha256), sealed)
+    return ObjectRef(sha256, len(sealed), content_links(sealed, answered))
 
 
 def runs_of(numbers: Iterable[int], numbering: Numbering) -> Runs:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dwebbackup.errors import Damaged, WrongConfiguration
+from dwebbackup.ports import HeadKeys
 from dwebbackup.primitives import (
     damaged,
     ed25519_public,
@@ -109,6 +110,7 @@ class OwnerKey:
             identity=self._derive(f"writer/{number}/reader"),
             catalog_identity=self._derive(f"writer/{number}/catalog"),
             verify_key=ed25519_public(self._derive(f"writer/{number}/sign")),
+            head_keys=self.writer(number).head_keys,
         )
 
     def retire(self, number: int, sequence: int, manifest_sha256: bytes) -> Retirement:
@@ -174,6 +176,11 @@ class WriterKey:
         return x25519_public(self.catalog_identity)
 
     @property
+    def head_keys(self) -> HeadKeys:
+        """Under which networks keep what this writer says is newest."""
+        return HeadKeys(ed25519_public(self.ipns_seed), ed25519_public(self.registry_seed))
+
+    @property
     def line(self) -> str:
         """The key as text, for a variable or a file: a secret. Its layout stands above."""
         return _to_line("dwbw", self.number, *self._parts, self.retired.to_bytes() if self.retired else b"")
@@ -203,6 +210,8 @@ class ReaderKey:
         identity         32
         catalog_identity 32
         verify_key       32, public
+        ipns key         32, public
+        registry key     32, public
         check             4: the first bytes of SHA-256 over all before them
     """
 
@@ -210,6 +219,8 @@ class ReaderKey:
     identity: bytes = field(repr=False)
     catalog_identity: bytes = field(repr=False)
     verify_key: bytes
+    head_keys: HeadKeys
+    """Under which networks keep what the writer says is newest."""
 
     def __post_init__(self) -> None:
         _require_number(self.number)
@@ -226,7 +237,7 @@ class ReaderKey:
 
     @property
     def _parts(self) -> tuple[bytes, ...]:
-        return (self.identity, self.catalog_identity, self.verify_key)
+        return (self.identity, self.catalog_identity, self.verify_key, self.head_keys.ipns, self.head_keys.registry)
 
 
 Key: TypeAlias = OwnerKey | WriterKey | ReaderKey
@@ -336,10 +347,10 @@ def _writer_from(body: bytes) -> WriterKey:
 
 
 def _reader_from(body: bytes) -> ReaderKey:
-    number, parts, rest = _cut(body, 3)
+    number, (identity, catalog, verify_key, ipns, registry), rest = _cut(body, 5)
     if rest:
         raise damaged()
-    return ReaderKey(number, *parts)
+    return ReaderKey(number, identity, catalog, verify_key, HeadKeys(ipns, registry))
 
 
 def _cut(body: bytes, count: int) -> tuple[int, list[bytes], bytes]:

@@ -47,8 +47,8 @@ def fingerprint(tables: Iterable[StreamRecord]) -> str:
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16]
 
 
-def summary(ref: ManifestRef, manifest: Manifest) -> Summary:
-    """What later manifests say of this one."""
+def summary(ref: ManifestRef, manifest: Manifest, links: tuple[str, ...] = ()) -> Summary:
+    """What later manifests say of this one, which can be had under *links*."""
     return Summary(
         ref.sequence,
         ref.sha256,
@@ -57,6 +57,7 @@ def summary(ref: ManifestRef, manifest: Manifest) -> Summary:
         manifest.stored,
         manifest.packs,
         tallies(manifest),
+        links,
     )
 
 
@@ -64,12 +65,14 @@ def tallies(manifest: Manifest) -> tuple[Tally, ...]:
     return manifest.tallies or tuple(map(tally, manifest.sources))
 
 
-def history(backups: Iterable[tuple[ManifestRef, Manifest]], others: Iterable[Summary] = ()) -> tuple[Summary, ...]:
-    """All that these say of themselves and of those before them, and *others*, oldest first."""
+def history(
+    backups: Iterable[tuple[ManifestRef, Manifest, tuple[str, ...]]], others: Iterable[Summary] = ()
+) -> tuple[Summary, ...]:
+    """All that these, with their links, say of themselves and of those before them, and *others*, oldest first."""
     found = {each.ref: each for each in others}
-    for ref, manifest in backups:
+    for ref, manifest, links in backups:
         found.update((each.ref, each) for each in manifest.history)
-        found[ref] = summary(ref, manifest)
+        found[ref] = summary(ref, manifest, links)
     return tuple(sorted(found.values(), key=lambda each: (each.sequence, each.sha256)))
 
 

@@ -82,6 +82,8 @@ class PackEntry:
     frames: Sizes
     """Bytes of each chunk's zstd frame; the first begins at offset 0, each next where the last ended."""
     links: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    """Names of stores that did not take it when it was put."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -201,11 +203,13 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoreNote:
-    """A store that had everything when the manifest was written."""
+    """A store that the backup was put into."""
 
     name: str
     url: str
     required: bool = True
+    complete: bool = True
+    """Whether it had taken everything of this run when the manifest was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +253,8 @@ class Summary:
     stored: int
     packs: int
     tallies: tuple[Tally, ...]
+    links: tuple[str, ...] = ()
+    """Of the manifest."""
 
     @property
     def ref(self) -> ManifestRef:
@@ -357,6 +363,15 @@ def pack_path(sha256: str) -> str:
 
 def index_path(sha256: str) -> str:
     return f"indexes/{sha256}.age"
+
+
+_BY_DIGEST = re.compile(r"(?:^|/)(?:packs/[0-9a-f]{2}|indexes|manifests)/(?:\d{10}-)?([0-9a-f]{64})\.age")
+
+
+def digest_in(name: str) -> str:
+    """What the SHA-256 of an object is, by its name, below whatever prefix; empty where that does not say."""
+    match = _BY_DIGEST.search(name)
+    return match[1] if match and match.end() == len(name) else ""
 
 
 def restoration_path(identity: str) -> str:

@@ -34,6 +34,8 @@ class StoreTraits:
     """False for gateways, whose 404 means "not by me, not now"."""
     distance: int = 2
     """Which of several stores is asked first: 0 on this machine, 1 in its network, 2 far away, 3 through strangers."""
+    scheme: str = ""
+    """Of the links that lead to what it has, where it keeps no names: `sia`."""
     deletion: str = "deleted"
     """What becomes of an object that is deleted: `deleted`; `unpinned`: others may keep it; `forgotten`: it stays."""
 

@@ -95,9 +95,7 @@ def unseal(record: type[Record], sealed: bytes, access: Access, without: Collect
     """
     kind = kind_of(record)
     plain = memoryview(age.unseal(sealed, access.identities))
-    if bytes(plain[:8]) != skippable_frame(bytes(_SIGNED - 8), SIGNATURE)[:8] or len(plain) < _SIGNED:
-        raise Damaged(f"this {kind} carries no signature")
-    public, signature = bytes(plain[8:40]), bytes(plain[40:_SIGNED])
+    public, signature = _signature_in(plain, kind)
     if public != access.verify_key:
         raise Damaged(
             f"this {kind} was signed by somebody else than its writer",
@@ -106,6 +104,18 @@ def unseal(record: type[Record], sealed: bytes, access: Access, without: Collect
     if not verify(access.verify_key, label(kind), bytes(plain[_SIGNED:]), signature):
         raise Damaged(f"the signature of this {kind} does not hold")
     return decode(kind, record, decompress(plain[_SIGNED:], LARGEST), without)
+
+
+def signer_in(sealed: bytes, identities: Sequence[bytes]) -> bytes:
+    """Whose signature a manifest carries; whether it holds, only `unseal` says. Raises as that does."""
+    return _signature_in(memoryview(age.unseal(sealed, identities)), kind_of(Manifest))[0]
+
+
+def _signature_in(plain: memoryview, kind: str) -> tuple[bytes, bytes]:
+    """Public key and signature. Raises `Damaged`."""
+    if bytes(plain[:8]) != skippable_frame(bytes(_SIGNED - 8), SIGNATURE)[:8] or len(plain) < _SIGNED:
+        raise Damaged(f"this {kind} carries no signature")
+    return bytes(plain[8:40]), bytes(plain[40:_SIGNED])
 
 
 def digest(sealed: bytes) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dwebbackup.catalog import Catalog
 from dwebbackup.errors import Damaged
 from dwebbackup.known import KnownChunks, Numbering
 from dwebbackup.manifest import NAME_SIZE, Index, ObjectRef, PackEntry
-from dwebbackup.ports import Stored
+from dwebbackup.ports import Store, Stored, members
 from dwebbackup.sparse import Spans, Use, is_wasteful, sparse, together, uses
 
 REUSE_MAX = 90 * 24 * 3600
@@ -31,17 +31,15 @@ class Reusable:
 class Conditions:
     """When a pack's chunks count as known."""
 
-    now: float
-    """The store's own time."""
+    times: Mapping[str, float]
+    """Each store's own time, by its name."""
     recipients: frozenset[str]
     """Fingerprints of everybody the packs must be readable by today."""
 
-    def allow(self, pack: _Loaded, stored: Stored) -> bool:
+    def allow(self, pack: _Loaded, stored: Stored, now: float) -> bool:
         """It is there in full, for everybody, and not too old."""
         return (
-            stored.size == pack.size
-            and self.recipients.issubset(pack.recipients)
-            and self.now - stored.modified < REUSE_MAX
+            stored.size == pack.size and self.recipients.issubset(pack.recipients) and now - stored.modified < REUSE_MAX
         )
 
 
@@ -51,6 +49,7 @@ class _Loaded:
 
     size: int
     recipients: tuple[str, ...]
+    links: tuple[str, ...]
     first: int
     count: int
 
@@ -82,20 +81,33 @@ def reusable(
     found = together(found)
     for path in sparse(found):
         del packs[path]
-    if packs:
-        _trust(known, packs, catalog.store.list("packs/"), conditions)
+    for loaded in _everywhere(packs, catalog.store, conditions):
+        known.trust(loaded.first, loaded.count)
     return Reusable(known, Numbering(numbers), tuple(usable), is_wasteful(found))
 
 
 def _load(known: KnownChunks, pack: PackEntry) -> _Loaded:
-    return _Loaded(pack.size, pack.recipients, known.load(pack.names, NAME_SIZE), len(pack))
+    return _Loaded(pack.size, pack.recipients, pack.links, known.load(pack.names, NAME_SIZE), len(pack))
 
 
-def _trust(
-    known: KnownChunks, packs: Mapping[str, Sequence[_Loaded]], listing: Iterable[Stored], conditions: Conditions
-) -> None:
-    """Of all that the store lists, which may be the packs of years, nothing is kept here."""
-    for stored in listing:
-        for pack in packs.get(stored.name, ()):
-            if conditions.allow(pack, stored):
-                known.trust(pack.first, pack.count)
+def _everywhere(packs: Mapping[str, Sequence[_Loaded]], store: Store, conditions: Conditions) -> Iterable[_Loaded]:
+    """Those packs that every required store has; one that lists nothing, where it gave a link.
+
+    Of all that the stores list, which may be the packs of years, nothing is kept here.
+    """
+    left = {pack.first: pack for each in packs.values() for pack in each if pack.count}
+    for member in members(store):
+        if member.required and left:
+            left = {pack.first: pack for pack in _there(packs, member.store, conditions) if pack.first in left}
+    return left.values()
+
+
+def _there(packs: Mapping[str, Sequence[_Loaded]], store: Store, conditions: Conditions) -> Iterator[_Loaded]:
+    if not store.traits.lists:
+        scheme = f"{store.traits.scheme}://"
+        all_packs = (pack for each in packs.values() for pack in each)
+        yield from (pack for pack in all_packs if any(link.startswith(scheme) for link in pack.links))
+        return
+    now = conditions.times[store.name]
+    for stored in store.list("packs/"):
+        yield from (pack for pack in packs.get(stored.name, ()) if conditions.allow(pack, stored, now))

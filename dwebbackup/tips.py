@@ -39,7 +39,7 @@ class Newest:
     def history(self) -> tuple[Summary, ...]:
         """What the tips say of themselves and of those before them that are still listed, oldest first."""
         listed = set(self.refs)
-        past = lineage.history(((tip.ref, tip.manifest) for tip in self.tips), self.told)
+        past = lineage.history(((tip.ref, tip.manifest, tip.links) for tip in self.tips), self.told)
         return tuple(each for each in past if each.ref in listed)
 
     @property
@@ -91,7 +91,7 @@ def completed(holdings: Holdings, newest: Newest) -> Newest:
     untold = newest.untold
     for ref, read in zip(untold, holdings.read_all(untold, without=PAST), strict=True):
         if isinstance(read, Backup):
-            told.append(lineage.summary(ref, read.manifest))
+            told.append(lineage.summary(ref, read.manifest, read.links))
         else:
             passed[ref] = str(read)
     return replace(
@@ -129,13 +129,14 @@ def survey(holdings: Holdings, head: Head | None) -> Newest:
 
     A manifest that the head names is read even if a listing leaves it out.
     """
-    sizes, store = holdings.sizes(), holdings.store
+    listing, store = holdings.listing(), holdings.store
+    sizes = {ref: each.size for ref, each in listing.found.items()}
     listed = tuple(sizes)
     named = ManifestRef(head.sequence, head.manifest.sha256) if head else None
     hidden = [named] if named and named not in listed and named.sequence >= _highest(listed) else []
     passed: dict[ManifestRef, str] = {}
     tips = tuple(_tips(holdings, [*listed, *hidden], passed))
-    doubts = list(starmap(passed_over, passed.items()))
+    doubts = [*listing.unheard, *starmap(passed_over, passed.items())]
     found = {tip.ref for tip in tips}
     if named is None or named.sequence < _highest(found) or named in found:
         seen = [ref for ref in hidden if ref in found]

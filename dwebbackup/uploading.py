@@ -6,12 +6,13 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dwebbackup import age, records
+from dwebbackup.links.uris import content_links
 from dwebbackup.manifest import PackEntry
 from dwebbackup.packing import Pack
-from dwebbackup.ports import Store
+from dwebbackup.ports import Several, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ class Uploader:
 
     def _put(self, filled: Filled) -> None:
         entry, sealed = self._seal(filled)
-        self._store.put(entry.path, sealed)
+        links = content_links(sealed, self._store.put(entry.path, sealed))
+        missed = self._store.absent(entry.path) if isinstance(self._store, Several) else ()
         with self._lock:
-            self._stored(entry, filled.numbers)
+            self._stored(replace(entry, links=links, missed=missed), filled.numbers)
 
     def _seal(self, filled: Filled) -> tuple[PackEntry, bytes]:
         """While a pack is under way, which may take long, nothing of it is held but what is sent."""

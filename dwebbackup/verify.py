@@ -148,7 +148,7 @@ def _chain(newest: Newest) -> Iterable[Finding]:
 
 def _standing(backup: Backup, told: Summary | None) -> Iterable[Finding]:
     """What makes it suspect, and whether what is *told* of it is what it says itself."""
-    what, own = f"backup {backup.ref.id}", lineage.summary(backup.ref, backup.manifest)
+    what, own = f"backup {backup.ref.id}", lineage.summary(backup.ref, backup.manifest, told.links if told else ())
     for tally in own.tallies:
         for why in tally.suspect:
             yield Finding("notice", what, f"is suspect as a backup of {tally.source}: {why}")

@@ -142,13 +142,16 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
         yield gateway
 
 
-def make_certificates(folder: Path) -> None:
-    """An authority of our own in `ca.pem`, and a server's certificate for 127.0.0.1 that it signed."""
+def make_certificates(folder: Path, days: float = 2) -> None:
+    """An authority of our own in `ca.pem`, and a server's certificate for 127.0.0.1 that it signed.
+
+    That one is valid for so many *days*, and expired where they are fewer than none.
+    """
     authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dwebbackup tests")])
     here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     ca = _certificate(issuer, issuer, authority, authority, x509.BasicConstraints(ca=True, path_length=0))
-    signed = _certificate(x509.Name([]), issuer, server, authority, here)
+    signed = _certificate(x509.Name([]), issuer, server, authority, here, days)
     (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     (folder / "server.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     (folder / "server.key").write_bytes(
@@ -164,11 +167,12 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
     extension: x509.ExtensionType,
+    days: float = 2,
 ) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - dt.timedelta(days=1))
-    builder = builder.not_valid_after(now + dt.timedelta(days=2))
+    builder = builder.not_valid_after(now + dt.timedelta(days=days))
     builder = builder.add_extension(extension, critical=True)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     return builder.add_extension(identifier, critical=False).sign(signer, hashes.SHA256())

@@ -255,7 +255,7 @@ def test_other_runs_checkpoints_are_found_and_ones_own_are_not(shelf: Shelf):
     mine = begun(shelf, "mine")
     found = mine.others(WRITERS)
     assert {each.run: each.indexes for each in found.checkpoints} == {"one": (INDEX,), "two": ()}
-    assert found.now == shelf.root.now
+    assert found.times == {"memory": shelf.root.now}
 
 
 def test_of_each_run_the_newest_counts(shelf: Shelf):
@@ -333,5 +333,5 @@ def test_the_stores_time_is_that_of_ones_own_also_where_a_listing_is_late(shelf:
     mine = run_of(shelf, "mine", store)
     mine.put()
     assert runs_found(mine) == []
-    assert mine.others(WRITERS).now == shelf.root.now
+    assert mine.others(WRITERS).times == {"memory": shelf.root.now}
     assert store.struck

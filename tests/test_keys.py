@@ -79,6 +79,8 @@ def writer_facts(owner: OwnerKey, number: int) -> dict:
         "verify_key": writer.verify_key.hex(),
         "registry_seed": writer.registry_seed.hex(),
         "ipns_seed": writer.ipns_seed.hex(),
+        "registry_key": writer.head_keys.registry.hex(),
+        "ipns_key": writer.head_keys.ipns.hex(),
         "chunk_key": writer.chunk_key.hex(),
         "catalog_identity": writer.catalog_identity.hex(),
         "catalog_recipient": writer.catalog_recipient.hex(),
@@ -127,13 +129,16 @@ def golden_writer(entropy: bytes, number: int, owner_recipient: bytes, owner_ver
         "verify_key": verify_key.hex(),
         "registry_seed": seed["registry"].hex(),
         "ipns_seed": seed["ipns"].hex(),
+        "registry_key": ed25519_public(seed["registry"]).hex(),
+        "ipns_key": ed25519_public(seed["ipns"]).hex(),
         "chunk_key": seed["chunks"].hex(),
         "catalog_identity": seed["catalog"].hex(),
         "catalog_recipient": x25519(seed["catalog"]).hex(),
         "reader_identity": seed["reader"].hex(),
         "reader_recipient": x25519(seed["reader"]).hex(),
     }
-    reader_line = key_line("dwbr", number, seed["reader"], seed["catalog"], verify_key)
+    heads = ed25519_public(seed["ipns"]), ed25519_public(seed["registry"])
+    reader_line = key_line("dwbr", number, seed["reader"], seed["catalog"], verify_key, *heads)
     writer_line = key_line("dwbw", number, *writer_parts(facts, owner_recipient, owner_verify_key))
     return facts | {"writer_line": writer_line, "reader_line": reader_line}
 
@@ -422,7 +427,7 @@ def line_of(prefix: str, payload: bytes) -> str:
 
 
 @pytest.mark.parametrize("prefix", ["dwbw", "dwbr"])
-@pytest.mark.parametrize("size", [0, 4, 100, 102, 228, 230, 336, 338])
+@pytest.mark.parametrize("size", [0, 4, 100, 102, 164, 166, 228, 230, 336, 338])
 def test_a_well_summed_line_of_another_length_is_damaged(prefix, size):
     with pytest.raises(WrongConfiguration, match="damaged" if size else "newer"):
         parse_key(line_of(prefix, (b"\1" + bytes(size))[:size]))

@@ -20,6 +20,8 @@ from shelf import OWNER, Shelf
 NOW = 1_700_000_000.0
 """What a `MemoryStore` says, too."""
 
+TIMES = {"memory": NOW}
+
 READERS = frozenset({fingerprint(OWNER.recipient)})
 
 
@@ -34,14 +36,14 @@ def test_chunks_are_known_whose_packs_are_there_whole_young_and_for_everybody(sh
     shelf.store.put(short.path, shelf.store.get(short.path)[:-1])
     shelf.root.modified[f"w/{shelf.writer.id}/{old.path}"] = NOW - REUSE_MAX
     refs = [shelf.put_index(good, gone, short, old), shelf.put_index(replace(others, recipients=("0" * 16,)))]
-    reuse = reusable(shelf.catalog(), refs, Conditions(NOW, READERS))
+    reuse = reusable(shelf.catalog(), refs, Conditions(TIMES, READERS))
     assert found(reuse, *packs) == [True, False, False, False, False]
 
 
 def test_a_pack_of_two_indexes_is_known_through_both(shelf: Shelf):
     one, two = (shelf.pack([text]) for text in (b"a", b"b"))
     refs = [shelf.put_index(one), shelf.put_index(two, one)]
-    reuse = reusable(shelf.catalog(), refs, Conditions(NOW, READERS))
+    reuse = reusable(shelf.catalog(), refs, Conditions(TIMES, READERS))
     assert found(reuse, one, two) == [True, True]
     assert len(reuse.known) == 3
 
@@ -51,7 +53,7 @@ def test_an_index_that_cannot_be_read_makes_only_its_own_chunks_unknown(shelf: S
     refs = [shelf.put_index(pack) for pack in (one, two, three)]
     shelf.store.delete(index_path(refs[0].sha256))
     shelf.store.put(index_path(refs[1].sha256), b"spoiled")
-    reuse = reusable(shelf.catalog(), refs, Conditions(NOW, READERS))
+    reuse = reusable(shelf.catalog(), refs, Conditions(TIMES, READERS))
     assert found(reuse, one, two, three) == [False, False, True]
     assert reuse.refs == (refs[2],)
 
@@ -61,19 +63,19 @@ def test_an_index_of_a_newer_format_is_an_error(shelf: Shelf, monkeypatch):
     ref = shelf.put_index(shelf.pack([b"a"]))
     monkeypatch.undo()
     with pytest.raises(ToolMissing):
-        reusable(shelf.catalog(), [ref], Conditions(NOW, READERS))
+        reusable(shelf.catalog(), [ref], Conditions(TIMES, READERS))
 
 
 def test_without_indexes_the_packs_are_not_even_listed(shelf: Shelf):
     store = Faulty(shelf.store)
-    assert reusable(shelf.catalog(store), [], Conditions(NOW, READERS)).refs == ()
+    assert reusable(shelf.catalog(store), [], Conditions(TIMES, READERS)).refs == ()
     assert store.calls == []
 
 
 def test_packs_that_cannot_be_listed_are_an_error(shelf: Shelf):
     store = Faulty(shelf.store, at={"list": Fault.break_listing})
     with pytest.raises(StoreUnreachable):
-        reusable(shelf.catalog(store), [shelf.put_index(shelf.pack([b"a"]))], Conditions(NOW, READERS))
+        reusable(shelf.catalog(store), [shelf.put_index(shelf.pack([b"a"]))], Conditions(TIMES, READERS))
 
 
 class LongHistory(MemoryStore):
@@ -91,7 +93,7 @@ def test_nothing_is_kept_of_packs_that_no_index_names():
     catalog, refs = shelf.catalog(), [shelf.put_index(pack)]
     tracemalloc.start()
     try:
-        reuse = reusable(catalog, refs, Conditions(NOW, READERS))
+        reuse = reusable(catalog, refs, Conditions(TIMES, READERS))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -6,7 +6,7 @@ import json
 import struct
 from hashlib import blake2b
 
-from dwebbackup.errors import WrongConfiguration
+from dwebbackup.errors import Damaged, WrongConfiguration
 from dwebbackup.links.skylink import SECTOR, Skylink, fetch_size
 
 NAME = "data"
@@ -43,6 +43,21 @@ def skyfile(data: bytes, name: str = NAME, content_type: str = CONTENT_TYPE) -> 
             "a larger file has a skylink only once a portal has cut it up",
         )
     return _LAYOUT.pack(1, len(data), len(about), 0, 0, 0, _PLAIN, bytes(64)) + about + data
+
+
+def data_in(content: bytes, skylink: Skylink) -> bytes:
+    """The file in the sector that begins with *content*, whatever it is called there: the inverse of `skyfile`.
+
+    Raises `Damaged` unless it is the sector of *skylink*, and all of a plain file is in it.
+    """
+    content = content[: skylink.fetch]
+    if skylink.version != 1 or skylink.offset or merkle_root(content) != skylink.root:
+        raise Damaged(f"this is not the sector of {skylink.text}")
+    version, size, about, fanout, *_, cipher, _ = _LAYOUT.unpack(content[: _LAYOUT.size].ljust(_LAYOUT.size, b"\0"))
+    data = content[_LAYOUT.size + about :][:size]
+    if (version, fanout, cipher) != (1, 0, _PLAIN) or len(data) < size:
+        raise Damaged(f"what {skylink.text} leads to is no small file as it is: it is cut up, or encrypted")
+    return data
 
 
 def metadata(size: int, name: str = NAME, content_type: str = CONTENT_TYPE) -> bytes:

@@ -76,7 +76,7 @@ class S3Store:
 
     @property
     def traits(self) -> StoreTraits:
-        return StoreTraits()
+        return StoreTraits(deletion=self._address.provider.deletion)
 
     def prepare(self) -> None:
         """Make sure that the bucket is there and the key opens it. Nothing is made: a bucket is its owner's.
@@ -86,17 +86,7 @@ class S3Store:
         self._page(f"open bucket {self._address.bucket}", Prefix=self._address.prefix, MaxKeys=1)
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
-        check_name(name)
-        md5 = hashlib.md5(data, usedforsecurity=False).digest()
-        answer = self._ask(
-            "put_object",
-            f"keep {name}",
-            Key=self._key(name),
-            Body=data,
-            ContentMD5=base64.b64encode(md5).decode(),
-            ContentType="application/octet-stream",
-        )
-        self._check_kept(name, answer, md5.hex())
+        self._keep(name, data)
         return (self._address.link(name),)
 
     def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
@@ -120,6 +110,21 @@ class S3Store:
             self._ask("delete_object", f"delete {name}", name, Key=self._key(name))
 
     # Out
+
+    def _keep(self, name: str, data: bytes) -> Mapping[str, Any]:
+        """The server's answer, which some put more into than AWS does."""
+        check_name(name)
+        md5 = hashlib.md5(data, usedforsecurity=False).digest()
+        answer = self._ask(
+            "put_object",
+            f"keep {name}",
+            Key=self._key(name),
+            Body=data,
+            ContentMD5=base64.b64encode(md5).decode(),
+            ContentType="application/octet-stream",
+        )
+        self._check_kept(name, answer, md5.hex())
+        return answer
 
     def _check_kept(self, name: str, answer: Mapping[str, Any], md5: str) -> None:
         """An ETag that looks like an MD5 is that of the object, unless a key of the server's was mixed in."""
@@ -177,29 +182,30 @@ class S3Store:
 
     def _ask(self, operation: str, what: str, name: str = "", **arguments: Any) -> dict[str, Any]:
         """The server's answer. *name*: the object that `ObjectMissing` may be raised for."""
-        with self._telling(what, name):
+        gone = self._address.provider.gone if operation == "delete_object" else ""
+        with self._telling(what, name, gone):
             answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._address.bucket, **arguments)
         if doubt := _doubt(operation, answer):
             raise not_s3(self._cannot(what), self._address, doubt)
         return answer
 
     @contextmanager
-    def _telling(self, what: str, name: str = "") -> Iterator[None]:
-        """Errors of boto3 and of the server as ours."""
+    def _telling(self, what: str, name: str = "", gone: str = "") -> Iterator[None]:
+        """Errors of boto3 and of the server as ours. *gone*: what in a message means that the object is not there."""
         try:
             yield
         except DwebbackupError:
             raise
         except ClientError as error:
-            raise self._told(Complaint.of(error), what, name) from error
+            raise self._told(Complaint.of(error), what, name, gone) from error
         except Exception as error:
             raise told(error, self._cannot(what), self._address) from error
 
-    def _told(self, complaint: Complaint, what: str, name: str) -> DwebbackupError:
+    def _told(self, complaint: Complaint, what: str, name: str, gone: str) -> DwebbackupError:
         """One without a reason, as HEAD's all are, may be about the bucket or the key: then this is what is raised."""
         if name and complaint.is_vague and not complaint.is_transient:
             self.prepare()
-        if name and complaint.is_missing:
+        if name and (complaint.is_missing or (gone and gone in complaint.message)):
             return ObjectMissing(f"store {self._name} has no {name}", LOOK_WHO_NEEDS_IT)
         return complaint.told(self._cannot(what), self._address)
 

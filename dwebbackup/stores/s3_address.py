@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from dwebbackup.errors import WrongConfiguration
+from dwebbackup.stores.providers import AWS, Provider, provider
 
 TIMEOUT = 60.0
 """Seconds without one byte of an answer, unless configured."""
@@ -41,6 +42,7 @@ class Address:
     ca: str = ""
     """A file of certificates to trust instead of the usual ones."""
     timeout: float = TIMEOUT
+    provider: Provider = AWS
 
     @classmethod
     def from_url(cls, url: str) -> Address:
@@ -51,21 +53,28 @@ class Address:
             raise WrongConfiguration("a store's URL does not name a bucket", _EXAMPLE)
         pairs = (option.partition("=") for option in parts.query.split("&"))
         options = {key: unquote(value) for key, _, value in pairs}
+        whose = provider(parts.scheme, options.get("tier", ""))
         return cls(
             bucket,
             _prefix(unquote(parts.path)),
-            _endpoint(options.get("endpoint", "")),
-            _region(options.get("region", "")),
-            _path_style(options),
+            _endpoint(options, whose),
+            _region(options.get("region", "")) or whose.region,
+            _path_style(options, whose),
             options.get("ca", ""),
             _timeout(options),
+            whose,
         )
 
     @property
     def url(self) -> str:
-        """What finds it again from another machine: without what concerns only this one."""
-        options = {"endpoint": self.endpoint, "region": self.region}
-        if self.path_style is not None:
+        """What finds it again from another machine: without what concerns only this one, or is usual there."""
+        usual = self.provider
+        options = {
+            "tier": usual.tier,
+            "endpoint": self.endpoint if self.endpoint != usual.endpoint else "",
+            "region": self.region if self.region != usual.region else "",
+        }
+        if self.path_style is not None and self.path_style != usual.path_style:
             options["path_style"] = "yes" if self.path_style else "no"
         query = "&".join(f"{key}={quote(value, safe='/:')}" for key, value in options.items() if value)
         bare = self.link("").rstrip("/")
@@ -73,7 +82,7 @@ class Address:
 
     def link(self, name: str) -> str:
         """Of one object."""
-        return f"s3://{self.bucket}/{quote(self.prefix + name)}"
+        return f"{self.provider.scheme}://{self.bucket}/{quote(self.prefix + name)}"
 
 
 def _prefix(path: str) -> str:
@@ -84,10 +93,18 @@ def _prefix(path: str) -> str:
     return f"{bare}/" if bare else ""
 
 
-def _endpoint(url: str) -> str:
-    """Not shown where it is wrong: it may hold a password."""
-    if not url:
-        return ""
+def _endpoint(options: Mapping[str, str], whose: Provider) -> str:
+    """Never AWS's by accident: a preset that has none of its own must be told."""
+    url = options.get("endpoint", "")
+    if whose.example and not url:
+        raise WrongConfiguration(
+            f"a store's URL, {whose.scheme}://…, does not say where its server is", f"write endpoint={whose.example}"
+        )
+    return server_url(url, "endpoint") if url else whose.endpoint
+
+
+def server_url(url: str, option: str) -> str:
+    """*url*, not shown where it is wrong: it may hold a password. Raises `WrongConfiguration`."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
@@ -95,8 +112,8 @@ def _endpoint(url: str) -> str:
         good = False
     if not good or re.search(r"[@#\s]", url):
         raise WrongConfiguration(
-            "a store's endpoint is not a URL of a server, or has a user in it",
-            "write endpoint=https://HOST:PORT; the access key stands in variables",
+            f"a store's {option} is not a URL of a server, or has a user in it",
+            f"write {option}=https://HOST:PORT; secrets stand in variables",
         )
     return url.rstrip("/")
 
@@ -107,10 +124,10 @@ def _region(text: str) -> str:
     return text
 
 
-def _path_style(options: Mapping[str, str]) -> bool | None:
+def _path_style(options: Mapping[str, str], whose: Provider) -> bool | None:
     text = options.get("path_style")
     if text is None:
-        return None
+        return whose.path_style
     if text not in _YES_OR_NO:
         raise WrongConfiguration(f"path_style is {text!r}", "write path_style=yes or path_style=no")
     return _YES_OR_NO[text]

@@ -1,0 +1,135 @@
+"""What one HTTP request may take: a deadline that holds for every byte of it, sent or received, head and body."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader, RawIOBase
+from socket import socket
+from typing import Any
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+CONNECTIONS = 16
+"""To one host, kept for the next request; more than our threads ever use at once."""
+
+
+class Deadline:
+    """Of one request. A socket's timeout begins anew with every byte, and so would never pass for a trickle."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
+        self.seconds = seconds
+        self._monotonic = monotonic
+        self._end = monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds. Raises `TimeoutError` when it has passed."""
+        left = self._end - self._monotonic()
+        if left <= 0:
+            raise TimeoutError(f"not done after {self.seconds:g} seconds")
+        return left
+
+
+class _Incoming(RawIOBase):
+    """What comes over a socket, each time waited for no longer than there is time."""
+
+    def __init__(self, raw: RawIOBase, sock: socket, deadline: Deadline) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, view: Any, /) -> int | None:
+        self._socket.settimeout(self._deadline.left())
+        read = self._raw.readinto(view)
+        self._deadline.left()  # by another clock than the socket's, in tests
+        return int(read)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+_current = threading.local()
+
+
+@contextmanager
+def limited(deadline: Deadline) -> Iterator[None]:
+    """Within, what this thread asks through `LimitedAdapter` has to be answered before *deadline*."""
+    _current.deadline = deadline
+    try:
+        yield
+    finally:
+        del _current.deadline
+
+
+class _Response(http.client.HTTPResponse):
+    """Made of a socket by `http.client`, which tells it no time: that is the asking thread's."""
+
+    fp: Any
+
+    def __init__(self, sock: socket, *args: Any, **named: Any) -> None:
+        super().__init__(sock, *args, **named)
+        self.fp = BufferedReader(_Incoming(self.fp.detach(), sock, _current.deadline))
+
+
+class _Timed:
+    """What a connection does besides; bodies that are read from a file are sent block by block."""
+
+    response_class: Any = _Response
+    sock: socket | None
+
+    def send(self, data: Any) -> None:
+        if self.sock is not None:  # else it is about to connect, which has a timeout of its own
+            self.sock.settimeout(_current.deadline.left())
+        super().send(data)  # type: ignore[misc]  # of `http.client.HTTPConnection`
+
+
+class _Plain(_Timed, HTTPConnection): ...
+
+
+class _Secure(_Timed, HTTPSConnection): ...
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+_POOLS = {"http": _PlainPool, "https": _SecurePool}
+
+_ONCE_MORE = urllib3.Retry(
+    total=1,
+    connect=0,
+    read=1,  # a server may hang up on a connection that it kept just when we ask again
+    redirect=False,
+    status=0,
+    other=0,
+    allowed_methods={"GET", "HEAD"},
+    respect_retry_after_header=False,
+)
+
+
+class LimitedAdapter(HTTPAdapter):
+    """How `requests` gets at servers, with the deadline of `limited` and no other notion of trying again."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=_ONCE_MORE)
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, **named)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: Any, **named: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **named)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager

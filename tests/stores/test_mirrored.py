@@ -1,0 +1,221 @@
+"""Several stores as one: everything goes to all of them, and comes from whichever has it whole."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from contracts.store import StoreContract
+from dwebbackup.access import below
+from dwebbackup.errors import Damaged, Interrupted, ObjectMissing, StoreUnreachable
+from dwebbackup.ports import Member, Several, Store, StoreTraits, members
+from dwebbackup.stores.local import LocalStore
+from dwebbackup.stores.mirrored import Mirrored
+from dwebbackup.stores.resting import Resting
+from faulty import Fault, Faulty, MemoryStore
+
+DATA = b"sealed bytes"
+PACK = f"w/1/packs/{hashlib.sha256(DATA).hexdigest()[:2]}/{hashlib.sha256(DATA).hexdigest()}.age"
+
+NEAR, FAR = StoreTraits(distance=0), StoreTraits(distance=2)
+
+
+def mirrored(*stores: Store, best_effort: Sequence[Store] = ()) -> Mirrored:
+    return Mirrored([*(Member(store) for store in stores), *(Member(store, required=False) for store in best_effort)])
+
+
+class TestContract(StoreContract):
+    """A folder and two stores in memory, one of which may fail."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        folder = LocalStore(tmp_path / "store")
+        folder.prepare()
+        return mirrored(folder, MemoryStore("second"), best_effort=[MemoryStore("third")])
+
+
+def test_a_put_is_in_every_store_and_its_links_are_of_all():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    links = mirrored(one, two).put("w/1/a", b"a")
+    assert one.objects == two.objects == {"w/1/a": b"a"}
+    assert links == ("memory://one/w/1/a", "memory://two/w/1/a")
+
+
+def test_a_put_fails_where_a_required_store_fails_and_the_others_have_it_all_the_same():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    with pytest.raises(StoreUnreachable):
+        mirrored(Faulty(one, at={"put": Fault.raise_before}), two).put("w/1/a", b"a")
+    assert two.objects == {"w/1/a": b"a"}
+
+
+@pytest.mark.parametrize("fault", [Fault.raise_before, Fault.refuse])
+def test_a_store_that_is_not_required_may_miss_a_put_which_is_remembered(fault: Fault):
+    one, two = MemoryStore("one"), MemoryStore("two")
+    both = mirrored(one, best_effort=[Faulty(two, at={("put", 1): fault})])
+    assert both.put("w/1/a", b"a") == ("memory://one/w/1/a",)
+    both.put("w/1/b", b"b")
+    assert both.absent("w/1/a") == ("two",)
+    assert both.absent("w/1/b") == ()
+    assert list(both.missed()) == ["two"]
+    both.put("w/1/a", b"a")
+    assert both.absent("w/1/a") == ()
+
+
+def test_what_asks_to_stop_is_no_miss():
+    class Stopped(MemoryStore):
+        def put(self, name: str, data: bytes) -> tuple[str, ...]:
+            raise Interrupted(name)
+
+    with pytest.raises(Interrupted):
+        mirrored(MemoryStore("one"), best_effort=[Stopped("two")]).put("w/1/a", b"a")
+
+
+def test_the_nearest_store_is_asked_first():
+    far, near = Faulty(MemoryStore("far", traits=FAR)), Faulty(MemoryStore("near", traits=NEAR))
+    both = mirrored(far, near)
+    both.put("w/1/a", b"a")
+    far.calls.clear()
+    assert both.get("w/1/a") == b"a"
+    assert both.head("w/1/a").size == 1
+    assert far.calls == []
+
+
+@pytest.mark.parametrize("fault", [Fault.raise_before, Fault.miss, Fault.truncate, Fault.flip_bit])
+def test_what_one_store_cannot_give_whole_comes_from_the_next(fault: Fault):
+    one, two = MemoryStore("one"), MemoryStore("two")
+    first = Faulty(one, at={"get": fault})
+    both = mirrored(first, two)
+    both.put(PACK, DATA)
+    assert both.get(PACK) == DATA
+    assert first.struck
+
+
+def test_bytes_that_are_wrong_everywhere_are_damaged_and_never_given():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    both = mirrored(one, Faulty(two, at={"get": Fault.raise_before}))
+    one.put(PACK, b"other bytes")
+    with pytest.raises(Damaged, match="not what its name says") as caught:
+        both.get(PACK)
+    assert not isinstance(caught.value, ObjectMissing)
+
+
+def test_nothing_is_missing_that_another_store_could_not_be_asked_for():
+    both = mirrored(
+        MemoryStore("one"), Faulty(MemoryStore("two"), at={"get": Fault.raise_before, "head": Fault.raise_before})
+    )
+    with pytest.raises(StoreUnreachable):
+        both.get("w/1/a")
+    with pytest.raises(StoreUnreachable):
+        both.head("w/1/a")
+
+
+def test_a_listing_has_what_any_store_has_and_fails_with_any():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    one.put("w/1/a", b"a")
+    two.put("w/1/a", b"a")
+    two.put("w/1/b", b"b")
+    assert sorted(each.name for each in mirrored(one, two).list("w/")) == ["w/1/a", "w/1/b"]
+    with pytest.raises(StoreUnreachable):
+        list(mirrored(one, Faulty(two, at={"list": Fault.break_listing})).list("w/"))
+
+
+def test_what_is_deleted_goes_wherever_that_is_allowed():
+    one, two = MemoryStore("one"), MemoryStore("two", traits=StoreTraits(deletes=False))
+    both = mirrored(one, two)
+    both.put("w/1/a", b"a")
+    both.delete("w/1/a")
+    assert one.objects == {}
+    assert two.objects == {"w/1/a": b"a"}
+
+
+class Portal(MemoryStore):
+    """Keeps no names: gives a thing for its link only."""
+
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        assert links, name
+        return super().get(links[0].removeprefix("sia://"))
+
+    def head(self, name: str):
+        raise AssertionError(name)
+
+    def list(self, prefix: str):
+        raise AssertionError(prefix)
+
+
+def test_a_store_without_names_is_asked_by_links_alone_and_last():
+    named, portal = MemoryStore("named"), Portal("portal", traits=StoreTraits(lists=False, distance=0))
+    portal.objects["skylink"] = DATA
+    both = mirrored(named, portal)
+    assert both.get(PACK, ["sia://skylink"]) == DATA
+    with pytest.raises(ObjectMissing):
+        both.get(PACK)
+    with pytest.raises(ObjectMissing):
+        both.head(PACK)
+    assert list(both.list("")) == []
+
+
+def test_strangers_are_asked_by_links_when_no_store_has_it():
+    stranger = Portal("stranger")
+    stranger.objects["skylink"] = DATA
+    alone = Mirrored([Member(MemoryStore("one"))], stranger)
+    assert alone.get(PACK, ["sia://skylink"]) == DATA
+    with pytest.raises(ObjectMissing):
+        alone.get(PACK)
+
+
+def test_below_a_prefix_it_is_still_several():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    both = below(mirrored(one, best_effort=[Faulty(two, at={("put", 1): Fault.raise_before})]), "1")
+    both.put("head.json", b"1")
+    assert [(each.store.name, each.required) for each in members(both)] == [("one", True), ("two", False)]
+    assert members(both)[0].store.get("head.json") == b"1"
+    assert isinstance(both, Several)
+    assert both.absent("head.json") == ("two",)
+    assert list(both.missed()) == ["two"]
+
+
+def test_one_store_is_its_own_only_member():
+    store = MemoryStore()
+    assert members(store) == (Member(store),)
+
+
+def test_puts_of_many_threads_reach_every_store():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    both = mirrored(one, two)
+    threads = [threading.Thread(target=both.put, args=(f"w/1/{number}", b"x")) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(one.objects) == len(two.objects) == 50
+
+
+# --- rest ---
+
+
+def test_a_store_that_did_not_answer_is_left_alone_for_a_while():
+    now = 0.0
+    broken = Faulty(MemoryStore("one"), at={("get", 1): Fault.raise_before})
+    resting = Resting(broken, 60, lambda: now)
+    resting.put("w/1/a", b"a")
+    for _ in range(3):
+        with pytest.raises(StoreUnreachable):
+            resting.get("w/1/a")
+    assert [verb for verb, _ in broken.calls] == ["put", "get"]
+    now = 61
+    assert resting.get("w/1/a") == b"a"
+
+
+def test_what_is_refused_or_missing_is_an_answer():
+    broken = Faulty(MemoryStore("one"), at={("put", 1): Fault.refuse})
+    resting = Resting(broken, 60, lambda: 0.0)
+    with pytest.raises(StoreUnreachable):
+        resting.put("w/1/a", b"a")
+    with pytest.raises(ObjectMissing):
+        resting.get("w/1/a")
+    resting.put("w/1/a", b"a")
+    assert resting.get("w/1/a") == b"a"
