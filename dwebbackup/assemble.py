@@ -18,6 +18,7 @@ from dwebbackup.primitives import from_bech32
 from dwebbackup.stores import Place
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.mirrored import Mirrored
+from dwebbackup.stores.paced import Paced
 from dwebbackup.stores.resting import Resting
 from dwebbackup.stores.retrying import Retrying
 from dwebbackup.stores.s3_address import AccessKey, Address
@@ -46,12 +47,12 @@ UPLOADS = 4
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, or all of them as one, for reading. *stop* ends its waits. Raises `WrongConfiguration`."""
-    return _for_reading(_places(config), stop)
+    return _for_reading(_places(config, stop), stop)
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
     """The same for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
-    places = _places(config)
+    places = _places(config, stop)
     _prepare(places, PATIENT, stop)
     return _for_writing(config, places, stop)
 
@@ -60,7 +61,7 @@ def quick_and_patient_store(config: Config, stop: threading.Event | None = None)
     """The same store twice, begun if it was not: the first soon says that it does not answer, the other one is for work
     that would be lost. Raises `StoreUnreachable`.
     """
-    places = _places(config)
+    places = _places(config, stop)
     _prepare(places, QUICK, stop)
     return _for_reading(places, stop, QUICK), _for_writing(config, places, stop)
 
@@ -78,8 +79,8 @@ class _Configured:
     required: bool
 
 
-def _places(config: Config) -> tuple[_Configured, ...]:
-    return tuple(_Configured(_place(each), each.required) for each in _known_stores(config))
+def _places(config: Config, stop: threading.Event | None) -> tuple[_Configured, ...]:
+    return tuple(_Configured(_place(each, stop), each.required) for each in _known_stores(config))
 
 
 def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event | None) -> None:
@@ -185,8 +186,8 @@ def _known_stores(config: Config) -> tuple[StoreConfig, ...]:
     return config.stores
 
 
-def _place(store: StoreConfig) -> Place:
-    place = _PLACES[store.kind](store)
+def _place(store: StoreConfig, stop: threading.Event | None = None) -> Place:
+    place = _held_back(_PLACES[store.kind](store), store, stop)
     return place if store.deletes else Undeleting(place)
 
 
@@ -204,6 +205,24 @@ def _bucket(store: StoreConfig) -> Place:
     return S3Store(_address(store), store.called, _access_key(store))
 
 
+def _filebase(store: StoreConfig) -> Place:
+    from dwebbackup.stores.filebase import FilebaseStore  # noqa: PLC0415  # as with S3Store
+
+    return FilebaseStore(_address(store), store.called, _access_key(store))
+
+
+def _held_back(place: Place, store: StoreConfig, stop: threading.Event | None) -> Place:
+    """By what its provider wants: no more than so many requests a second, or a manifest that waits until all is safe."""
+    if store.kind == "filebase":
+        return Paced(place, _address(store).provider.requests, stop=stop)
+    if store.kind == "sia+s3d":
+        from dwebbackup.stores.flushing import Flushing, admin_of  # noqa: PLC0415  # `requests` takes 60 ms
+
+        password = store.secrets.token if store.secrets else ""
+        return Flushing(place, admin_of(store.url, _address(store), password), stop=stop)
+    return place
+
+
 def _portal(store: StoreConfig) -> Place:
     from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.skynet.portal import PortalStore  # noqa: PLC0415
@@ -215,6 +234,9 @@ def _portal(store: StoreConfig) -> Place:
 _PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {
     "file": _local,
     "s3": _bucket,
+    "filebase": _filebase,
+    "sia+s3d": _bucket,
+    "sia+renterd": _bucket,
     "skynet+http": _portal,
     "skynet+https": _portal,
 }

@@ -26,6 +26,9 @@ PROGRAM = [sys.executable, "-m", "dwebbackup"]
 OTHERS = ("DWEBBACKUP_", "PG", "POSTGRES_")
 """Variables that begin so would configure the program, or lead libpq elsewhere."""
 
+NETWORKS = ("GATEWAYS", "PORTALS", "ROUTERS")
+"""Settings that name public servers, unless a test gives its own: no test asks the world."""
+
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="dwb")
 atexit.register(_TEMPORARY.cleanup)
 
@@ -84,7 +87,8 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     Temporary files are in a folder of this process: there, others' backups with the same key are waited for.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
-    return clean | {"TMPDIR": _TEMPORARY.name} | {f"DWEBBACKUP_{name}": str(value) for name, value in settings.items()}
+    usual = {"TMPDIR": _TEMPORARY.name} | {f"DWEBBACKUP_{name}": "off" for name in NETWORKS}
+    return clean | usual | {f"DWEBBACKUP_{name}": str(value) for name, value in settings.items()}
 
 
 @contextmanager

@@ -22,12 +22,16 @@ pytest_plugins = [
     "fix_pgbouncer",
     "fix_german",
     "fix_notices",
+    "fix_ipfs",
 ]
 
 # Started in the background by a shell, or by nohup, we ignore these, and what we start would, too.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+# What one test has seen of backups, the next one has not: nothing is remembered, where a test does not say so.
+os.environ["XDG_STATE_HOME"] = "/dev/null/nothing"
 
 # No test is timed: neither an example (deadline) nor the drawing of examples (too_slow).
 settings.register_profile(

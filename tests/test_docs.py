@@ -141,6 +141,7 @@ def test_the_yaml_example_is_good_and_complete(tmp_path: Path):
     assert (config.restore_key, config.page_token) == ("dwbr1...", "b5f0a1d2c3e4f5a6")
     assert (config.listen, config.notify) == ("127.0.0.1:8080", ("https://example.org/hook",))
     assert (config.suspect_below, config.backup_on_stop) == (0.5, True)
+    assert (len(config.gateways), config.portals, len(config.routers)) == (2, (), 1)
     assert set(FILE_KEYS) - {"target_file", "page_token", "notify"} == {
         line.partition(":")[0] for line in EXAMPLE.splitlines() if line and line[0] not in " #"
     }

@@ -328,7 +328,7 @@ function rpcError (error) {
 
 function ipnsName (text) {
   try {
-    return (/^[kb]/.test(text) ? CID.parse(text, base36.or(base32)).multihash : Digest.decode(base58btc.baseDecode(text)))
+    return (/^[kb]/.test(text) ? CID.parse(text, base36.decoder.or(base32.decoder)).multihash : Digest.decode(base58btc.baseDecode(text)))
   } catch (error) {
     throw new Failed(`invalid IPNS name: ${error.message}`, 400)
   }

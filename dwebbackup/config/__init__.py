@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dwebbackup import policy
-from dwebbackup.config import sidecar
+from dwebbackup.config import networks, sidecar
 from dwebbackup.config.chosen import Places, sources, stores
 from dwebbackup.config.durations import seconds
 from dwebbackup.config.layers import Layer, Noting, Reader, Variables
@@ -69,6 +69,12 @@ class Config:
     suspect_below: float = sidecar.SUSPECT_BELOW
     """A backup with less than this share of the last good one's rows or tables is suspect."""
     backup_on_stop: bool = False
+    gateways: tuple[str, ...] = networks.GATEWAYS
+    """Of IPFS, by whom backups are found and fetched without a store."""
+    portals: tuple[str, ...] = networks.PORTALS
+    """The same of Skynet."""
+    routers: tuple[str, ...] = networks.ROUTERS
+    """Servers of delegated routing, which know to what IPNS names lead."""
     warnings: tuple[str, ...] = ()
     """What the user should hear of, such as a key file that everybody can read."""
 
@@ -121,6 +127,9 @@ def _config(given: Given, places: Places, read: Reader, *, with_key: bool) -> Co
         notify=sidecar.notify(read),
         suspect_below=sidecar.suspect_below(read),
         backup_on_stop=sidecar.backup_on_stop(read),
+        gateways=networks.gateways(read),
+        portals=networks.portals(read),
+        routers=networks.routers(read),
         warnings=tuple(places.warnings),
     )
 

@@ -33,6 +33,11 @@ MEANINGS = {
     "SUSPECT_BELOW": "a backup with less than this share of the last good one's rows or tables is suspect; "
     "unless set, 50%; 0% turns it off",
     "BACKUP_ON_STOP": "yes: the sidecar backs up once more when it is told to stop; unless set, no",
+    "GATEWAYS": "IPFS gateways, by which backups are found and fetched without a store, separated by spaces; "
+    "unless set, four public ones; off: none",
+    "PORTALS": "the same of Skynet, where somebody runs one; unless set, none",
+    "ROUTERS": "servers that know to what IPNS names lead (delegated routing): backups are found by them, and those in "
+    "IPFS stores told to them; unless set, https://delegated-ipfs.dev; off: none",
 }
 
 NAMES = (*MEANINGS, *(f"{name}_FILE" for name in SECRETS))
@@ -71,5 +76,8 @@ FILE_KEYS = (
     "notify_file",
     "suspect_below",
     "backup_on_stop",
+    "gateways",
+    "portals",
+    "routers",
 )
 """Every key of the YAML file. Keys that open backups are not among them: they stand in files of their own."""

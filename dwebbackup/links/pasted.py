@@ -1,4 +1,4 @@
-"""What people paste to say where a backup is: `ipfs://…`, `ipns://…`, `sia://…`, or an address at a gateway or portal."""
+"""What people paste to say where a backup is: `ipfs://…`, `ipns://…`, `sia://…`, or a gateway's address."""
 
 from __future__ import annotations
 

@@ -1,19 +1,21 @@
-"""A wrapper round a bucket of s3d, which keeps things on its own disk at first: a manifest waits until all is on Sia."""
+"""A wrapper round a bucket of s3d, which keeps things on its own disk first: a manifest waits until all is on Sia."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from dwebbackup import clock
-from dwebbackup.errors import Interrupted
+from dwebbackup.errors import Interrupted, WrongConfiguration
 from dwebbackup.ports import Stored, StoreTraits
 from dwebbackup.report import log
 from dwebbackup.report.wording import count, duration
 from dwebbackup.stores import Place, Refused
+from dwebbackup.stores.s3_address import Address, server_url
 from dwebbackup.stores.web import Web
 
 BUDGET = 3600.0
@@ -63,6 +65,18 @@ class Admin:
                 f"{web.host} has no {path}", "is admin=… the address of s3d's admin API, and is it s3d 0.1.2 or newer?"
             )
         return answer.body
+
+
+def admin_of(url: str, address: Address, password: str) -> Admin:
+    """As the URL of the store at *address* says. Raises `WrongConfiguration` where it does not."""
+    said = re.search(r"[?&]admin=([^&]+)", url)
+    if not said:
+        raise WrongConfiguration(
+            "a store's URL, sia+s3d://…, does not say where s3d's admin API is, without which nobody knows when what "
+            "was put there is on Sia",
+            "write admin=http://127.0.0.1:8001 beside its endpoint",
+        )
+    return Admin(server_url(unquote(said[1]), "admin"), password, timeout=address.timeout, ca=address.ca)
 
 
 class Flushing:

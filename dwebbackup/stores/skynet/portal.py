@@ -159,8 +159,8 @@ class PortalStore:
         except Damaged as error:
             if altered and not isinstance(error, ObjectMissing):
                 raise Refused(
-                    f"store {self.name} writes down more about a file, takes no sectors and shows none, so that what it "
-                    "gives back cannot be checked",
+                    f"store {self.name} writes down more about a file than we do, and neither takes nor gives whole "
+                    "sectors: what comes back from it cannot be checked",
                     "use another portal",
                 ) from error
             raise StoreUnreachable(f"store {self.name} took {name}, and does not give it back: {error}") from error

@@ -40,7 +40,7 @@ class PortalFinder:
 
     def find(self, keys: HeadKeys) -> Lead | None:
         found = _standing(self._web, self._name, keys.registry)
-        return found and heads.told_by_entry(found.entry, found.signature, keys, self._name)
+        return heads.told_by_entry(found.entry, found.signature, keys, self._name) if found else None
 
 
 class PortalPublisher:
@@ -137,22 +137,21 @@ def _standing(web: Web, teller: str, public: bytes) -> Signed | None:
 
 
 def _read(document: Any) -> Signed:
-    """The inverse of what a portal writes; in requests it is `_written`. Raises `Damaged`."""
+    """What a portal answers; in requests it is `_written`. Raises `Damaged`."""
     try:
-        public = document["publickey"]
-        if public["algorithm"] != "ed25519" or document.get("type", 1) != 1:
-            raise Damaged("it is signed in a way that is not known")
-        revision = document["revision"]
-        if not isinstance(revision, int):
-            raise Damaged("its revision is no number")
-        return Signed(
+        public, revision = document["publickey"], document["revision"]
+        known = public["algorithm"] == "ed25519" and document.get("type", 1) == 1 and isinstance(revision, int)
+        signed = Signed(
             base64.b64decode(public["key"], validate=True),
             bytes.fromhex(document["datakey"]),
             Entry(bytes.fromhex(document["data"]), revision),
             bytes.fromhex(document["signature"]),
         )
     except (LookupError, TypeError, ValueError, AttributeError, WrongConfiguration) as error:
-        raise Damaged(f"it is not written as one ({type(error).__name__}: {error})") from None
+        raise Damaged(f"it is not written as one: {type(error).__name__}, {error}") from None
+    if not known:
+        raise Damaged("it is of a type that is not known")
+    return signed
 
 
 def _written(signed: Signed) -> bytes:
