@@ -97,6 +97,13 @@ def _for_reading(places: Sequence[_Configured], stop: threading.Event | None, bu
     return Mirrored(tuple(each))
 
 
+def store_and_links(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
+    """The stores for reading what *linked* has, too, where there are links: none of them is waited for."""
+    places = _places(config, stop)
+    each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
+    return Mirrored(tuple(each), linked)
+
+
 def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.Event | None) -> Store:
     """A store that must have everything is waited for; the others have to be quick, and are soon left alone."""
     uploads = Bucket(config.rate) if config.rate else None
@@ -212,7 +219,7 @@ def _filebase(store: StoreConfig) -> Place:
 
 
 def _held_back(place: Place, store: StoreConfig, stop: threading.Event | None) -> Place:
-    """By what its provider wants: no more than so many requests a second, or a manifest that waits until all is safe."""
+    """By what its provider wants: not too many requests at once, or a manifest that waits until all is safe."""
     if store.kind == "filebase":
         return Paced(place, _address(store).provider.requests, stop=stop)
     if store.kind == "sia+s3d":

@@ -246,7 +246,8 @@ class _Run:
         self._store.put(HEAD, line)
         unheard = self._announce(ref, links)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
-        doubts = (*suspect, *newest.doubts, *unheard, *self._checkpoints.clear(), *self._missed())
+        short = tuple(f"{each.facts.name} is incomplete: {why}" for each in taken for why in each.facts.shortfalls)
+        doubts = (*suspect, *short, *newest.doubts, *unheard, *self._checkpoints.clear(), *self._missed())
         return Done(
             Backup(ref, manifest, len(sealed), links),
             answered,

@@ -13,6 +13,9 @@ from dwebbackup.manifest import Manifest, ManifestRef, Restoration, SourceRecord
 ROWS = "rows"
 """The kind of the streams that are tables, whatever the kind of the source."""
 
+_COUNTED = (ROWS, "files")
+"""The kinds of the streams whose rows are counted: of a folder, these are its files."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -29,13 +32,14 @@ class Entry:
 def tally(source: SourceRecord) -> Tally:
     """The figures of a source whose streams are at hand; nothing is judged yet."""
     facts, rows = source.facts, [stream for stream in source.streams if stream.kind == ROWS]
+    counted = [stream for stream in source.streams if stream.kind in _COUNTED]
     return Tally(
         facts.name,
         facts.identity,
         facts.database,
         facts.snapshot,
         len({stream.path for stream in rows}),
-        sum(stream.rows or 0 for stream in rows),
+        sum(stream.rows or 0 for stream in counted),
         sum(stream.bytes for stream in source.streams),
         fingerprint(rows),
     )
@@ -122,7 +126,7 @@ def _other(found: Tally, last: Entry) -> str:
 
 def _shrunk(found: Tally, last: Entry, share: float) -> Iterator[str]:
     for what, now, before in (
-        ("rows", found.rows, last.tally.rows),
+        ("files" if found.identity.startswith("files:") else "rows", found.rows, last.tally.rows),
         ("tables", found.tables, last.tally.tables),
     ):
         if now < share * before:

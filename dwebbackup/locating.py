@@ -211,11 +211,16 @@ def _follow(opened: Opened, gathered: Gathered, leads: Sequence[Lead], carrier: 
 
 
 def _fetched(opened: Opened, gathered: Gathered, sequence: int, link: str, carrier: Carrier) -> Backup:
-    try:
-        sealed = carrier.fetch(link)
-    except ObjectMissing as error:
-        raise StoreUnreachable(str(error), error.hint) from error  # nobody has it now; somebody may later
+    sealed = fetched(carrier, link)
     return _read(opened, gathered, ManifestRef(sequence, records.digest(sealed)), sealed, link)
+
+
+def fetched(carrier: Carrier, link: str) -> bytes:
+    """What *link* leads to. Raises `StoreUnreachable` where nobody has it: somebody may, later."""
+    try:
+        return carrier.fetch(link)
+    except ObjectMissing as error:
+        raise StoreUnreachable(str(error), error.hint) from error
 
 
 def _read(opened: Opened, gathered: Gathered, ref: ManifestRef, sealed: bytes, *links: str) -> Backup:

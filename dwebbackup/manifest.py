@@ -139,6 +139,8 @@ class SourceFacts:
     """What only this kind of source has, such as its collation."""
     notes: tuple[str, ...] = ()
     """What a restore should tell its user."""
+    shortfalls: tuple[str, ...] = ()
+    """What should be in it and is not, or not as it was: the backup is incomplete."""
 
     def detail(self, key: str) -> str:
         """Empty when the source did not say."""

@@ -24,6 +24,10 @@ class Need:
         """`packs`, `indexes` or `manifests`."""
         return self.name.partition("/")[0]
 
+    def leads_to(self, scheme: str) -> bool:
+        """Whether a link of that *scheme* is known."""
+        return any(link.startswith(f"{scheme}://") for link in self.links)
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:

@@ -281,6 +281,8 @@ class Restored:
     """What the user should know, though nothing is missing."""
     shortfalls: tuple[str, ...] = ()
     """What was left out or comes short, such as roles that were made without a password."""
+    unit: str = "row"
+    """What one of its rows is called: of a folder, they are its files."""
 
 
 @dataclass(frozen=True, slots=True)

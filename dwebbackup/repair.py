@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from dwebbackup import records
 from dwebbackup.access import Opened
 from dwebbackup.catalog import HEAD, Backup, Catalog
-from dwebbackup.errors import (
-    Damaged,
-    DwebbackupError,
-    Interrupted,
-    NoSuchBackup,
-    ObjectMissing,
-    StoreUnreachable,
-    WrongConfiguration,
-)
-from dwebbackup.holdings import ahead
-from dwebbackup.manifest import ManifestRef, digest_in
+from dwebbackup.copying import Copying
+from dwebbackup.errors import NoSuchBackup, StoreUnreachable, WrongConfiguration
+from dwebbackup.heads import IPNS_RECORD
+from dwebbackup.manifest import ManifestRef
 from dwebbackup.needs import Need, Needs, counting, needs_of
-from dwebbackup.ports import Member, Progress, Quiet, Several, Store, members
-from dwebbackup.signed import Look, Signed, look_at_signed
+from dwebbackup.ports import Member, Progress, Quiet, Several, members
+from dwebbackup.signed import Signed, look_at_signed
 from dwebbackup.whereabouts import Readings, Shortfall, Whereabouts, look, shortfalls
-
-ORDER = ("packs", "indexes", "manifests")
-"""A manifest comes into a store only when all that it names is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +34,23 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What each store of one writer lacks."""
+    """What each store lacks of one writer's backups; nothing is copied yet."""
 
     shortfalls: tuple[Shortfall, ...]
     signed: tuple[Signed, ...]
-    """What stands under fixed names, and where it does so as it should not."""
+    """What stands under fixed names, and which stores lack the copy that counts."""
     unknown: tuple[str, ...]
     """What cannot be repaired, since nobody can read what names it."""
     notes: tuple[str, ...]
     where: Whereabouts = field(repr=False)
-    head: ManifestRef | None = None
-    out_of: tuple[str, ...] = ()
+    head: ManifestRef | None
+    """What the head that counts says is newest."""
+    out_of: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
-        return not any(each.missing or each.wrong for each in self.shortfalls) and not any(
-            each.lacking for each in self.signed
-        )
+        lacking = any(each.missing or each.wrong for each in self.shortfalls)
+        return not lacking and not any(each.lacking for each in self.signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +61,8 @@ class Mended:
     required: bool
     objects: int
     bytes: int
-    problem: StoreUnreachable | None = None
-    """Why it is not whole, where it did not answer or did not take something."""
+    problem: StoreUnreachable | None
+    """Why it may still lack something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +71,18 @@ class Repaired:
 
     stores: tuple[Mended, ...]
     lost: tuple[str, ...]
-    """What could not be had from anywhere, and why."""
-    doubts: tuple[str, ...] = ()
-    """What publishing the head again came to."""
+    """What was lacking and could not be had from anywhere, and why."""
+    doubts: tuple[str, ...]
+    """What came of telling the networks of the head again."""
 
 
-def plan(opened: Opened, choice: Choice | None = None, progress: Progress | None = None) -> Plan:
-    """Find out what each store lacks of the backups that count; nothing is changed. No row is opened.
+def plan(opened: Opened, choice: Choice, progress: Progress | None = None) -> Plan:
+    """Find out what each store lacks of the backups that count; nothing is changed, and no row is opened.
 
     A store that does not answer is told of in its shortfall. Raises `NoSuchBackup` where no backup can be read,
     `StoreUnreachable` where that cannot be told, `WrongConfiguration` for a name that no store has.
     """
-    choice, catalog = choice or Choice(), opened.catalog
+    catalog = opened.catalog
     stores = members(catalog.store)
     _require_names(stores, (*choice.into, *choice.out_of))
     newest = catalog.newest_for_writing()
@@ -101,15 +90,137 @@ def plan(opened: Opened, choice: Choice | None = None, progress: Progress | None
         raise NoSuchBackup(f"no backup of writer {catalog.number} can be read in {catalog.store.url}")
     where = look(stores)
     needs = needs_of(catalog, counting(newest), newest.tips)
-    readings = _read(where, needs, progress or Quiet()) if choice.data else Readings()
+    readings = Readings()
+    if choice.data:
+        _read(readings, where, needs, progress or Quiet())
     signed = look_at_signed(opened, where, choice.ipns_key, thoroughly=choice.data)
+    readings.problems.update(signed.problems)
     lost = [f"backup {newest.lost.id}, which the head names, cannot be read"] if newest.lost else []
     return Plan(
-        tuple(_chosen(_with_problem(each, signed), choice) for each in shortfalls(where, needs.objects.values(), readings)),
-        signed.objects,
+        tuple(_wanted(each, choice) for each in shortfalls(where, needs.objects.values(), readings)),
+        tuple(_wanted_of_signed(each, choice) for each in signed.objects),
         (*needs.unknown, *lost),
         tuple(_notes(where, needs, choice)),
         where,
         signed.head,
         choice.out_of,
+    )
+
+
+def _require_names(stores: Sequence[Member], names: Sequence[str]) -> None:
+    known = [member.store.name for member in stores]
+    for name in names:
+        if name not in known:
+            raise WrongConfiguration(f"no store is called {name}", f"there is: {', '.join(known)}")
+
+
+def _read(readings: Readings, where: Whereabouts, needs: Needs, progress: Progress) -> None:
+    wanted = list(needs.objects.values())
+    progress.begin("reading copies", sum(need.size * len(where.holders(need)) for need in wanted))
+    readings.read_all(where, wanted, progress.advance)
+    progress.end()
+
+
+def _wanted(shortfall: Shortfall, choice: Choice) -> Shortfall:
+    """Nothing of a store that is not to be repaired. Where no names are kept, what has no link there cannot be found
+    there, whoever puts it there: it is not missing.
+    """
+    if choice.into and shortfall.name not in choice.into:
+        return Shortfall(shortfall.member, present=shortfall.present)
+    traits = shortfall.member.store.traits
+    if traits.lists:
+        return shortfall
+    return replace(shortfall, missing=tuple(need for need in shortfall.missing if need.leads_to(traits.scheme)))
+
+
+def _wanted_of_signed(signed: Signed, choice: Choice) -> Signed:
+    if not choice.into:
+        return signed
+    return replace(signed, lacking={name: why for name, why in signed.lacking.items() if name in choice.into})
+
+
+def _notes(where: Whereabouts, needs: Needs, choice: Choice) -> Iterator[str]:
+    for _, member in where.answering():
+        name, traits = member.store.name, member.store.traits
+        if traits.lists or (choice.into and name not in choice.into):
+            continue
+        if not choice.data:
+            yield f"{name} keeps no names: whether it has what the links lead to is only found out with --data"
+        without = sum(not need.leads_to(traits.scheme) for need in needs.objects.values())
+        if without:
+            yield f"{name} was not there when {without} objects were stored: no link leads to them there"
+
+
+# --- copying ---
+
+
+def carry_out(
+    opened: Opened,
+    planned: Plan,
+    *,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+    publish: Callable[[], Sequence[str]] = tuple,
+) -> Repaired:
+    """Copy what is lacking: packs, indexes, manifests, then what stands under fixed names; then *publish* the head.
+
+    Only bytes that fit their names are put. Wherever it is stopped, no store has a manifest more whose packs are not
+    in it, and the next repair goes on. Raises `Interrupted` when *stop* is set.
+    """
+    copying = Copying(opened.catalog.store, planned.where, planned.out_of, stop or threading.Event())
+    progress = progress or Quiet()
+    progress.begin("repairing", sum(need.size for each in planned.shortfalls for need in _lacking(each)))
+    copying.copy(_targets(planned.shortfalls), progress.advance)
+    progress.end()
+    for each in planned.signed:
+        copying.put_signed(each, planned.head if each.name in (IPNS_RECORD, HEAD) else None)
+    return Repaired(
+        tuple(_mended(each, copying) for each in planned.shortfalls),
+        (*copying.lost.values(), *planned.unknown),
+        tuple(publish()),
+    )
+
+
+def _lacking(shortfall: Shortfall) -> tuple[Need, ...]:
+    return (*shortfall.missing, *shortfall.wrong)
+
+
+def _targets(shortfalls: Sequence[Shortfall]) -> dict[Need, list[Member]]:
+    """Where each object is to be put, so that it is fetched once."""
+    found: dict[Need, list[Member]] = {}
+    for shortfall in shortfalls:
+        for need in _lacking(shortfall):
+            found.setdefault(need, []).append(shortfall.member)
+    return found
+
+
+def _mended(shortfall: Shortfall, copying: Copying) -> Mended:
+    name = shortfall.name
+    problem = shortfall.problem or copying.problems.get(name)
+    return Mended(name, shortfall.member.required, copying.objects[name], copying.bytes[name], problem)
+
+
+def catch_up(catalog: Catalog, backups: Sequence[Backup], stop: threading.Event) -> tuple[str, ...]:
+    """Before a run: copy into each of several stores what it lacks of these *backups*; gives what could not be.
+
+    A store that has missed something in this run already is left alone, and told of by whoever saw that. Raises
+    `Interrupted` when *stop* is set.
+    """
+    stores = members(catalog.store)
+    if len(stores) < 2 or not backups:
+        return ()
+    missed = catalog.store.missed() if isinstance(catalog.store, Several) else {}
+    try:
+        needs = needs_of(catalog, [backup.ref for backup in backups], backups)
+    except StoreUnreachable as error:
+        return (f"whether every store has the last backups could not be told: {error}",)
+    where = look(stores, leave_out=missed)
+    found = [_wanted(each, Choice()) for each in shortfalls(where, needs.objects.values())]
+    copying = Copying(catalog.store, where, (), stop)
+    copying.copy(_targets(found))
+    problems = {**where.problems, **copying.problems}
+    return tuple(
+        f"store {name} may lack parts of the last backups: {error}"
+        for name, error in problems.items()
+        if name not in missed
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 from dwebbackup import lineage, records
 from dwebbackup.access import Opened
@@ -15,21 +14,13 @@ from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
 from dwebbackup.holdings import PAST, Unreadable
 from dwebbackup.manifest import Genesis, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
-from dwebbackup.ports import Progress, Stored
+from dwebbackup.needs import counting
+from dwebbackup.ports import Progress
 from dwebbackup.slim import SlimIndexes
+from dwebbackup.stock import Finding, Stock, StoreReport
 
 THREADS = 4
 """Packs read at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be."""
-
-    severity: Literal["error", "warning", "notice"]
-    """*notice*: what its writer said of a backup that is whole."""
-    what: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +31,7 @@ class Report:
     backups: int
     packs: int
     bytes_read: int
+    stores: tuple[StoreReport, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -53,26 +45,40 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     missing or damaged is a finding, not an exception.
     """
     findings: list[Finding] = []
-    told: dict[ManifestRef, Summary] = {}
-    backups = [backup] if backup else _read_all(opened.catalog, _listed(opened, told, findings), findings)
-    # Only now that manifests were listed: otherwise the packs of a backup that ends in between would seem missing.
-    present = {stored.name: stored for stored in opened.catalog.store.list("packs/")}
+    listed = Listed((backup.ref,), frozenset([backup.ref])) if backup else _listed(opened, findings)
+    backups = [backup] if backup else _read_all(opened.catalog, listed.refs, findings)
+    stock = Stock(opened.catalog)
     indexes = SlimIndexes(opened.catalog)
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
     count = 0
     for count, each in enumerate(indexes.here_for(backups), 1):  # noqa: B007
         findings.extend(Finding("warning", "catalog", doubt) for doubt in each.doubts)
-        findings.extend(_standing(each, told.get(each.ref)))
-        entries = _check_backup(opened, each, indexes, present, findings)
+        findings.extend(_standing(each, listed.told.get(each.ref)))
+        entries = _check_backup(opened, each, indexes, stock, findings)
         packs.update((entry.sha256, entry) for entry in entries)
+        if each.ref in listed.counting:
+            stock.expect(each, entries)
         if percent is not None and entries:
             keys.update(_keys(opened, each, entries, findings))
     read = 0
     if percent is not None:
-        readable = [entry for entry in packs.values() if entry.sha256 in keys and entry.path in present]
-        read = _read(opened, indexes, _sample(readable, percent), keys, findings, progress)
-    return Report(tuple(findings), count, len(packs), read)
+        readable = [entry for entry in packs.values() if entry.sha256 in keys and stock.copies(entry)]
+        read = _read(opened, indexes, stock, _sample(readable, percent), keys, findings, progress)
+    if stock.several:
+        findings.extend(stock.findings() if backup else (*stock.findings(), *stock.heads()))
+    return Report(tuple(findings), count, len(packs), read, stock.reports())
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The manifests there are."""
+
+    refs: Sequence[ManifestRef]
+    counting: Collection[ManifestRef]
+    """Those that every store should have (`needs.counting`)."""
+    told: Mapping[ManifestRef, Summary] = field(default_factory=dict)
+    """What the newest say of others."""
 
 
 def _keys(
@@ -88,19 +94,20 @@ def _keys(
         yield entry.sha256, key
 
 
-def _listed(opened: Opened, told: dict[ManifestRef, Summary], findings: list[Finding]) -> Sequence[ManifestRef]:
-    """All manifests; the chain as the head and they tell it. What the newest say of others is *told*."""
+def _listed(opened: Opened, findings: list[Finding]) -> Listed:
+    """All manifests; the chain as the head and they tell it."""
     catalog = opened.catalog
     findings.extend(_genesis(opened))
     try:
         newest = catalog.newest()
     except (Damaged, ToolMissing) as error:
         findings.append(Finding("error", "head", str(error)))
-        return catalog.refs()
+        refs = catalog.refs()
+        return Listed(refs, set(refs))
     findings.extend(Finding("warning", "catalog", doubt) for doubt in newest.doubts)
     findings.extend(_chain(newest))
-    told.update((each.ref, each) for each in newest.history)
-    return newest.refs  # the very listing that the head agreed with: another might be shorter
+    # The very listing that the head agreed with: another might be shorter.
+    return Listed(newest.refs, set(counting(newest)), {each.ref: each for each in newest.history})
 
 
 def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Finding]) -> Iterator[Backup]:
@@ -157,9 +164,9 @@ def _standing(backup: Backup, told: Summary | None) -> Iterable[Finding]:
 
 
 def _check_backup(
-    opened: Opened, backup: Backup, indexes: SlimIndexes, present: dict[str, Stored], findings: list[Finding]
+    opened: Opened, backup: Backup, indexes: SlimIndexes, stock: Stock, findings: list[Finding]
 ) -> list[PackEntry]:
-    """The packs that the backup uses, each looked up in the store's listing."""
+    """The packs that the backup uses, each looked up in the stores' listings."""
     what = f"backup {backup.ref.id}"
     try:
         manifest = opened.catalog.whole(backup.manifest)
@@ -174,7 +181,8 @@ def _check_backup(
         findings.append(Finding("error", what, str(error)))
         return []
     for entry in used.values():
-        findings.extend(_presence(entry, present.get(entry.path), what))
+        if flaw := stock.flaw(entry):
+            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", f"{flaw}; {what} needs it"))
     return list(used.values())
 
 
@@ -183,17 +191,6 @@ def _check_stream(stream: StreamRecord, spans: Sequence[Span]) -> None:
     size = sum(sum(span.pack.lengths[span.first : span.first + span.count]) for span in spans)
     if chunks != stream.chunks or size != stream.bytes:
         raise Damaged(f"{stream.label} has {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
-
-
-def _presence(entry: PackEntry, stored: Stored | None, what: str) -> Iterable[Finding]:
-    if stored is None:
-        yield Finding("error", f"pack {entry.sha256[:12]}…", f"is missing; {what} needs it")
-    elif stored.size != entry.size:
-        yield Finding(
-            "error",
-            f"pack {entry.sha256[:12]}…",
-            f"has {stored.size} bytes, not {entry.size}; {what} needs it",
-        )
 
 
 def _sample(packs: list[PackEntry], percent: float) -> list[PackEntry]:
@@ -205,12 +202,13 @@ def _sample(packs: list[PackEntry], percent: float) -> list[PackEntry]:
 def _read(
     opened: Opened,
     indexes: SlimIndexes,
+    stock: Stock,
     packs: Sequence[PackEntry],
     keys: dict[str, bytes],
     findings: list[Finding],
     progress: Progress,
 ) -> int:
-    progress.begin("reading packs", sum(entry.size for entry in packs))
+    progress.begin("reading packs", sum(entry.size * stock.copies(entry) for entry in packs))
 
     def spoiled(ref: ObjectRef, error: Unreadable) -> None:
         findings.append(Finding("error", f"index {ref.sha256[:12]}…", str(error)))
@@ -221,9 +219,10 @@ def _read(
 
     def one(entry: PackEntry) -> int:
         """Its size, if it is good."""
-        progress.advance(entry.size)
+        progress.advance(entry.size * stock.copies(entry))
+        sealed = stock.read(entry) if stock.several else None
         try:
-            readers[keys[entry.sha256]].check(entry)
+            readers[keys[entry.sha256]].check(entry, sealed)
         except (ObjectMissing, Damaged, KeyForbids) as error:
             what = f"pack {entry.sha256[:12]}…"
             told = str(error).removeprefix(f"{what} ")
@@ -236,5 +235,7 @@ def _read(
     with ThreadPoolExecutor(THREADS, "verify") as pool:
         for group in indexes.whole(packs, spoiled):
             read += sum(pool.map(one, group))
+    if stock.several:
+        stock.read_others()
     progress.end()
     return read

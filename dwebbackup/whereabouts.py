@@ -52,7 +52,7 @@ class Whereabouts:
         """
         traits = self.members[at].store.traits
         if not traits.lists:
-            return any(link.startswith(f"{traits.scheme}://") for link in need.links)
+            return need.leads_to(traits.scheme)
         return self.sizes_of(need.name)[at] == need.size
 
     def holders(self, need: Need) -> list[Member]:
@@ -114,7 +114,9 @@ class Readings:
             self.spoiled.add(copy)
         return None
 
-    def read_all(self, where: Whereabouts, needs: Iterable[Need], advance: Callable[[int], None]) -> None:
+    def read_all(
+        self, where: Whereabouts, needs: Iterable[Need], advance: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Every copy that a member should have; of what is there with another size, nothing is read."""
 
         def one(task: tuple[Member, Need]) -> None:

@@ -34,6 +34,10 @@ class Habits:
     """What some wrote down of every file from the end of 2022."""
     takes_sectors: bool = True
     gives_sectors: bool = True
+    loses: bool = False
+    """What it took is gone at once."""
+    spoils: bool = False
+    """What it gives has another last byte."""
     largest: int = 1 << 30
 
 
@@ -130,7 +134,8 @@ class Portal:
         content = content[: LAYOUT.size + about + size]
         root = merkle_root(content)
         link = Skylink(1, root, fetch=fetch_size(len(content)))
-        self.sectors[link.text] = content
+        if not self.habits.loses:
+            self.sectors[link.text] = content[:-1] + b"?" if self.habits.spoils else content
         bits = int.from_bytes(link.binary[:2], "little")
         said = {"skylink": link.text, "merkleroot": root.hex(), "bitfield": bits}
         return Answer(200, json.dumps(said).encode(), JSON | {"Skynet-Skylink": link.text})
@@ -194,10 +199,10 @@ class Portal:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # an answer goes out as one
 
             def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = portal.answer(self.command, self.path, self.headers, body)
+                answer = portal.answer(self.command, self.path, self.headers, read_body(self))
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -211,6 +216,18 @@ class Portal:
             def log_message(self, *_: object) -> None: ...
 
         return Handler
+
+
+def read_body(request: BaseHTTPRequestHandler) -> bytes:
+    """In pieces, each after its length, where that of the whole is not told."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    pieces = []
+    while size := int(request.rfile.readline(), 16):
+        pieces.append(request.rfile.read(size))
+        request.rfile.readline()
+    request.rfile.readline()
+    return b"".join(pieces)
 
 
 def part(content_type: str, body: bytes) -> tuple[str, str, bytes]:

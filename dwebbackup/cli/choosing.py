@@ -32,6 +32,11 @@ class Wanted:
     source: str | None = None
     """Of `latest`, and of those of a time, only a backup of this source."""
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether it is the newest one, whichever that is."""
+        return self.name == "latest" and not self.as_of
+
 
 def writer_numbers(key: Key, config: Config) -> list[int]:
     """The writers of the configured store that *key* opens, oldest first; none where there is no store yet."""
@@ -107,7 +112,12 @@ def _moment(wanted: Wanted) -> str:
         if wanted.name != "latest":
             raise WrongConfiguration("--as-of goes with `latest` only", "name the backup, or the time")
         return _parse_time(wanted.as_of)
-    return _parse_time(wanted.name) if re.match(r"\d{4}-\d{2}-\d{2}", wanted.name) else ""
+    return _parse_time(wanted.name) if is_time(wanted.name) else ""
+
+
+def is_time(name: str) -> bool:
+    """Whether it is meant to be one."""
+    return re.match(r"\d{4}-\d{2}-\d{2}", name) is not None
 
 
 def _parse_time(text: str) -> str:

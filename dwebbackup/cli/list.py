@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from dwebbackup import assemble
-from dwebbackup.access import Opened, open_store
+from dwebbackup.access import Opened
 from dwebbackup.catalog import Newest
 from dwebbackup.cli.choosing import none_yet, overdue
-from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.reaching import from_networks, reach
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.errors import Damaged, Incomplete
 from dwebbackup.lineage import identities
@@ -45,8 +44,9 @@ class Line:
 
 
 @click.command()
+@from_networks
 @with_session
-def command(session: Session) -> int | None:
+def command(session: Session, from_networks: bool) -> int | None:
     """List the backups there are.
 
     Oldest first, of all writers that the key opens. What the newest manifest says of the others is taken from there;
@@ -54,11 +54,15 @@ def command(session: Session) -> int | None:
     where the next one is overdue.
     """
     config = session.config()
-    writers = open_store(key_of(config), assemble.store(config, STOP))
-    doubts: list[str] = []
+    reached = reach(key_of(config), config, from_networks=from_networks)
+    writers = reached.writers
+    doubts = [*reached.doubts]
     lines = [line for opened in writers for line in _lines(opened, doubts)]
     if not lines:
         raise none_yet(writers)
+    doubts += reached.rolled_back()
+    reached.remember()
+    session.warn(reached.notes)
     session.show({"backups": [_document(line) for line in lines], "doubts": doubts}, _text(lines))
     status = session.end(doubts)
     return status if all(line.summary for line in lines) else Incomplete.exit_status

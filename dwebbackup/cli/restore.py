@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from dwebbackup import assemble
-from dwebbackup.access import open_store
-from dwebbackup.cli.choosing import Wanted, find, overdue
-from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.choosing import Wanted, overdue
 from dwebbackup.cli.memory import give_back_large_buffers
+from dwebbackup.cli.reaching import from_networks, reach
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.report.wording import count, duration
 from dwebbackup.restore import Done, Options, plan, restore
@@ -34,6 +33,8 @@ GOES_ON = (
 @click.option(
     "--at-least", type=click.IntRange(1), metavar="SEQUENCE", help="Fail unless the newest backup is this one or newer."
 )
+@click.option("--accept-older", is_flag=True, help="Take the newest there is, though this machine saw a newer one.")
+@from_networks
 @click.option(
     "--table",
     "tables",
@@ -52,6 +53,8 @@ def command(
     source: str | None,
     as_of: str,
     at_least: int | None,
+    accept_older: bool,
+    from_networks: bool,
     tables: tuple[str, ...],
     replace: bool,
     dry_run: bool,
@@ -60,7 +63,9 @@ def command(
     """Bring a backup back into a database.
 
     BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
-    than that), or a copy of its manifest.
+    than that), a copy of its manifest, or a link: ipfs://CID, ipns://NAME, sia://SKYLINK, or the address of one of
+    these at a gateway or portal. A link, and a copy of a manifest whose links it has, need no store; and where no store
+    is configured, the key alone finds what networks have.
 
     The database is filled under a temporary name and renamed when it is complete, so that nobody ever connects
     to half of it. One that holds anything is refused without --replace.
@@ -69,7 +74,12 @@ def command(
     config = session.config(target=target, jobs=jobs)
     key = key_of(config)
     place = assemble.target(config)
-    opened, found = find(open_store(key, assemble.store(config, STOP)), Wanted(backup, as_of, at_least, source))
+    reached = reach(key, config, backup, from_networks=from_networks)
+    wanted = Wanted(reached.means(backup), as_of, at_least, source)
+    opened, found = reached.find(wanted)
+    session.warn(reached.notes)
+    if wanted.is_newest:
+        reached.require_as_new_as_seen(found, accept_older=accept_older)
     if late := overdue(found.manifest):
         session.warn([f"backup {found.ref.id} is {late}"])
     with session.progress() as progress:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from dwebbackup import assemble
-from dwebbackup.access import open_store
 from dwebbackup.catalog import Backup
-from dwebbackup.cli.choosing import Wanted, find, overdue
-from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.choosing import Wanted, overdue
+from dwebbackup.cli.reaching import from_networks, reach
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.documents import encode
 from dwebbackup.lineage import tallies
@@ -21,16 +19,18 @@ from dwebbackup.report.wording import count, size, table
 
 @click.command()
 @click.argument("backup")
+@from_networks
 @with_session
-def command(session: Session, backup: str) -> int | None:
+def command(session: Session, backup: str, from_networks: bool) -> int | None:
     """Show what is in one backup.
 
     BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
-    than that), or a copy of its manifest.
+    than that), a copy of its manifest, or a link to it, as with `dwebbackup restore`.
     """
     config = session.config()
-    writers = open_store(key_of(config), assemble.store(config, STOP))
-    opened, found = find(writers, Wanted(backup))
+    reached = reach(key_of(config), config, backup, from_networks=from_networks)
+    opened, found = reached.find(Wanted(reached.means(backup)))
+    session.warn(reached.notes)
     manifest = opened.catalog.whole(found.manifest)
     session.show(json.loads(encode("manifest", manifest)), "\n".join(_lines(found, manifest)))
     return session.end(found.doubts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,6 +64,19 @@ class Cid:
         assert self.version == 1
         prefix = next(prefix for prefix, each in _PREFIXES.items() if each is alphabet)
         return prefix + alphabet.encode(self.binary)
+
+    @property
+    def inline(self) -> bytes | None:
+        """The block itself, where it stands in its name."""
+        function, at = read_varint(self.hash, 0)
+        _, at = read_varint(self.hash, at)
+        return self.hash[at:] if function == IDENTITY else None
+
+    def fits(self, block: bytes | memoryview) -> bool:
+        """Whether it is the name of *block*."""
+        if self.inline is not None:
+            return self.inline == block
+        return SHA2_256 + hashlib.sha256(block).digest() == self.hash
 
     def same_block(self, other: Cid) -> bool:
         """Whether both name the same block; a node may be named in either version."""

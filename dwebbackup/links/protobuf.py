@@ -50,14 +50,15 @@ def bytes_head(field: int, size: int) -> bytes:
 def read_fields(message: bytes) -> Mapping[int, int | bytes]:
     """Field numbers and what stands there. Raises `Damaged`, also for a field that comes twice."""
     found: dict[int, int | bytes] = {}
-    for field, value in _fields(message):
+    for field, value in each_field(message):
         if field in found:
             raise Damaged(f"field {field} stands there twice")
         found[field] = value
     return found
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def each_field(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The same in the order in which they stand there, and as often. Raises `Damaged`."""
     at = 0
     while at < len(message):
         tag, at = read_varint(message, at)

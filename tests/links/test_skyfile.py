@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwebbackup.errors import WrongConfiguration
-from dwebbackup.links.skyfile import merkle_root, metadata, skyfile, skylink_of
-from dwebbackup.links.skylink import SECTOR
+from dwebbackup.errors import Damaged, WrongConfiguration
+from dwebbackup.links.skyfile import data_in, merkle_root, metadata, skyfile, skylink_of
+from dwebbackup.links.skylink import SECTOR, Skylink, fetch_size
 from links.asking import vectors
 
 VECTORS = vectors("skynet")
@@ -114,3 +114,43 @@ def test_metadata_is_written_as_go_does():
 def test_names_that_go_would_write_otherwise_are_refused(name: str):
     with pytest.raises(WrongConfiguration, match="cannot be called"):
         metadata(1, name)
+
+
+def link_to(content: bytes) -> Skylink:
+    return Skylink(1, merkle_root(content), fetch=fetch_size(len(content)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, ROOM - 9])
+@pytest.mark.parametrize("name", ["data", "another"])
+def test_a_sector_gives_its_file_back_whatever_comes_behind_it(size: int, name: str):
+    data = Random(size).randbytes(size)
+    content = skyfile(data, name)
+    assert data_in(content, link_to(content)) == data
+    padded = content.ljust(link_to(content).fetch, b"\0")
+    assert data_in(padded + b"proof", link_to(content)) == data
+
+
+def test_what_is_not_the_skylinks_sector_gives_nothing():
+    content = skyfile(b"right")
+    link = link_to(content)
+    others = [Skylink(2, link.root), Skylink(1, link.root, 4096, 4096)]
+    for came, asked in [(content[:-1] + b"?", link), (b"", link), *((content, other) for other in others)]:
+        with pytest.raises(Damaged, match="not the sector"):
+            data_in(came, asked)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes([2]) + skyfile(b"right")[1:],
+        skyfile(b"right")[:17] + b"\1" + skyfile(b"right")[18:],
+        skyfile(b"right")[:34] + b"\4" + skyfile(b"right")[35:],
+        skyfile(b"right")[:8] + b"\1" + skyfile(b"right")[9:],
+        skyfile(b"right")[:16] + b"\1" + skyfile(b"right")[17:],
+    ],
+    ids=["empty", "version", "fanout", "cipher", "size", "metadata"],
+)
+def test_a_sector_that_holds_no_small_plain_file_gives_nothing(content: bytes):
+    with pytest.raises(Damaged, match="no small file"):
+        data_in(content, link_to(content))

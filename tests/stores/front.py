@@ -9,14 +9,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound="Front")
 
 
 class Front(ThreadingHTTPServer):
     """Gives *answers*, raw bytes, one a request, and closes the connection after each; passes the rest on.
 
     Where nothing is behind it, the last answer is given for good. *asked*: method and path of every request;
-    *headers*: those that came with each.
+    *headers* and *bodies*: those that came with each.
     """
 
     daemon_threads = True
@@ -28,15 +30,21 @@ class Front(ThreadingHTTPServer):
         self.answers = list(answers)
         self.asked: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
         self._lock = threading.Lock()
 
-    def next_answer(self, method: str, path: str, headers: Mapping[str, str]) -> bytes | None:
+    def next_answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes | None:
         with self._lock:
             self.asked.append((method, path))
             self.headers.append(dict(headers))
+            self.bodies.append(body)
             if not self.behind and len(self.answers) == 1:
                 return self.answers[0]
             return self.answers.pop(0) if self.answers else None
+
+    def added(self, _method: str, _path: str, _status: int, _body: bytes) -> Mapping[str, str]:
+        """Headers of an answer that is passed on, besides its own; *body* is the request's."""
+        return {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
@@ -48,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self.server.next_answer(self.command, self.path, dict(self.headers.items()))
+        answer = self.server.next_answer(self.command, self.path, dict(self.headers.items()), body)
         self.close_connection = True
         self.wfile.write(self._passed_on(body) if answer is None else answer)
 
@@ -66,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = answer.read()
             size = answer.headers["Content-Length"] if self.command == "HEAD" else len(content)
             kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOPS}
+            kept |= self.server.added(self.command, self.path, answer.status, body)
             return response(answer.status, content, **(kept | {"Content-Length": str(size)}))
         finally:
             behind.close()
@@ -88,7 +97,14 @@ def response(status: int, body: bytes | str = b"", **headers: str) -> bytes:
 @contextmanager
 def front(*answers: bytes, behind: str = "") -> Iterator[Front]:
     """It listens on a port of 127.0.0.1."""
-    with Front(behind, answers) as server:
+    with serving(Front(behind, answers)) as server:
+        yield server
+
+
+@contextmanager
+def serving(server: F) -> Iterator[F]:
+    """The same, where it is of some kind of its own."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

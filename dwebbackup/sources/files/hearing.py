@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dwebbackup.errors import BackupFailed, DwebbackupError
 
@@ -45,7 +46,8 @@ class Named:
 class Hearing:
     """Listens in a thread of its own, so that tar never waits for us. The thread ends with tar."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
+        """*program*: as it calls itself."""
         self.files = 0
         """Packed; folders are not counted."""
         self.gone = 0
@@ -55,19 +57,26 @@ class Hearing:
         """By their names, to be read again."""
         self.unsettled = Named()
         """Those of them that are too many for that."""
+        self._prefix = f"{program}: ".encode()
         self._ended_properly = False
         self._last = ""
         self._remembered = 0
-        self._ours, self.theirs = os.pipe()
-        self._thread = threading.Thread(target=self._listen, name="tar", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def begin(self) -> None:
-        """Call when tar has its end of the pipe."""
-        os.close(self.theirs)
+    @contextmanager
+    def listening(self) -> Iterator[int]:
+        """What to give tar as its standard error, while it is started."""
+        ours, theirs = os.pipe()
+        self._thread = threading.Thread(target=self._listen, args=(ours,), name="tar", daemon=True)
         self._thread.start()
+        try:
+            yield theirs
+        finally:
+            os.close(theirs)
 
     def end(self, status: int) -> None:
         """Call when tar has ended. Raises `BackupFailed` unless it came to the end of the folder."""
+        assert self._thread
         self._thread.join()
         if status not in (0, 1) and not (status == 2 and self._ended_properly):
             raise self._failure(status)
@@ -76,22 +85,22 @@ class Hearing:
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         return BackupFailed(f"tar failed ({how}): {self._last or 'it said nothing'}")
 
-    def _listen(self) -> None:
+    def _listen(self, ours: int) -> None:
         rest = b""
-        while block := os.read(self._ours, _BLOCK):
-            whole, end, rest = (rest + block).rpartition(b"\n")
-            self._hear(whole + end)
+        with os.fdopen(ours, "rb", 0) as pipe:
+            while block := pipe.read(_BLOCK):
+                whole, end, rest = (rest + block).rpartition(b"\n")
+                self._hear(whole + end)
         self._hear(rest)
-        os.close(self._ours)
 
     def _hear(self, lines: bytes) -> None:
         """A line is a member's name, which begins with `./` and, of a folder, ends with `/`; or a complaint."""
         complaints = 0
-        if b"tar: " in lines:
+        if self._prefix in lines:
             for line in lines.split(b"\n"):
-                if line.startswith(b"tar: "):
+                if line.startswith(self._prefix):
                     complaints += not line.endswith(b"/")
-                    self._complaint(line.removeprefix(b"tar: ").decode("ascii", "replace"))
+                    self._complaint(line.removeprefix(self._prefix).decode("ascii", "replace"))
         self.files += lines.count(b"\n") - lines.count(b"/\n") - complaints
 
     def _complaint(self, said: str) -> None:

@@ -46,7 +46,7 @@ class Tar:
     def command(self, address: Address, *what: str) -> list[str]:
         """Writes what is in the folder to standard output, and names and complaints to standard error."""
         return [
-            "tar",  # complaints begin with what it is called
+            self.program,
             "--create",
             "--verbose",
             "--quoting-style=escape",

@@ -74,7 +74,7 @@ class PortalPublisher:
     def _require_as_new(self, public: bytes, ours: Entry, said: bytes) -> None:
         """Refused is what is not newer than what is there. Raises `Refused` when that is not why."""
         found = _standing(self._web, self._name, public)
-        standing = found.verified(self._name).entry if found else None
+        standing = found.verified().entry if found else None
         if standing is None or standing.revision < ours.revision:
             raise Refused(f"portal {self._name} refuses the entry of the head: {_message(said)}")
         if standing != ours:
@@ -96,29 +96,29 @@ class Signed:
     entry: Entry
     signature: bytes
 
-    def verified(self, teller: str) -> Signed:
+    def verified(self) -> Signed:
         """The same. Raises `Damaged`."""
-        try:
-            registry.verify(self.public, self.key, self.entry, self.signature)
-        except Damaged as error:
-            raise Damaged(f"{teller}: {error}") from error
+        registry.verify(self.public, self.key, self.entry, self.signature)
         return self
 
 
 def followed(resolver: Skylink, proof: str, teller: str) -> Skylink:
     """Where *resolver* leads, through the entries that *proof* tells of. Raises `Damaged` where it proves nothing."""
     try:
-        entries = json.loads(proof or "[]")
         link = resolver
-        for signed in [_read(document) for document in entries[:_MOST_HOPS]]:
-            if registry.resolver(signed.public, signed.key) != link:
-                raise Damaged("an entry is not the one that was asked for")
-            link = signed.verified(teller).entry.skylink
+        for document in json.loads(proof or "[]")[:_MOST_HOPS]:
+            link = _one_further(link, _read(document))
     except (Damaged, ValueError, TypeError, LookupError, RecursionError) as error:
         raise Damaged(f"{teller} cannot show where {resolver.text} leads: {error}") from error
     if link.version != 1:
         raise Damaged(f"{teller} does not show where {resolver.text} leads")
     return link
+
+
+def _one_further(link: Skylink, signed: Signed) -> Skylink:
+    if registry.resolver(signed.public, signed.key) != link:
+        raise Damaged("an entry is not the one that was asked for")
+    return signed.verified().entry.skylink
 
 
 def _standing(web: Web, teller: str, public: bytes) -> Signed | None:

@@ -1,0 +1,106 @@
+"""Configuration becomes networks: who finds a writer's head there, who fetches by links, and who is told of a new head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dwebbackup.config import Config, StoreConfig
+from dwebbackup.errors import WrongConfiguration
+from dwebbackup.links.pasted import Pasted
+from dwebbackup.locating import Networks
+from dwebbackup.ports import Carrier, Finder, Publisher
+
+# Everything that asks a web server is imported where it is needed: that takes a tenth of a second, and `list` in a
+# folder need not wait for it.
+
+_NODES = ("ipfs+http", "ipfs+https")
+_PORTALS = ("skynet+http", "skynet+https")
+_ON_IPFS = (*_NODES, "filebase")
+"""Kinds of stores with CIDs: what is in them is on IPFS, and so is the writer's head."""
+
+
+def networks(config: Config, seen: Pasted | None = None) -> Networks:
+    """Whom to ask where there is no store. *seen*: where a link was seen; those there are asked, too.
+
+    Raises `WrongConfiguration` when there is nobody.
+    """
+    from dwebbackup.stores.linked import Linked  # noqa: PLC0415
+
+    carriers = carrier(config, seen)
+    return Networks(tuple(_finders(config, seen)), carriers, Linked(carriers))
+
+
+def carrier(config: Config, seen: Pasted | None = None) -> Carrier:
+    """Everybody who fetches by links, as one. Raises `WrongConfiguration` when there is nobody."""
+    from dwebbackup.stores.carriers import Carriers  # noqa: PLC0415
+
+    found = tuple(_carriers(config, seen))
+    if not found:
+        raise WrongConfiguration(
+            "no store is configured, nor a gateway or portal that could be asked instead",
+            "set DWEBBACKUP_STORE=file:///the/whole/path, or DWEBBACKUP_GATEWAYS=https://ipfs.io",
+        )
+    return Carriers(found)
+
+
+def _carriers(config: Config, seen: Pasted | None) -> Iterator[Carrier]:
+    from dwebbackup.stores.ipfs.gateway import Gateway  # noqa: PLC0415
+    from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415
+    from dwebbackup.stores.skynet.carrier import PortalCarrier  # noqa: PLC0415
+
+    for url in _with_seen(config.gateways, seen, ("ipfs", "ipns")):
+        yield Gateway(url)
+    for store in _of_kind(config, _PORTALS):
+        yield PortalCarrier(store.called, portal_at(store.url, _token(store)))
+    for url in _with_seen(config.portals, seen, ("sia",)):
+        web = portal_at(url)
+        yield PortalCarrier(web.host, web)
+
+
+def _finders(config: Config, seen: Pasted | None) -> Iterator[Finder]:
+    from dwebbackup.stores.ipfs.names import GatewayFinder, Router  # noqa: PLC0415
+    from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415
+    from dwebbackup.stores.skynet.registry import PortalFinder  # noqa: PLC0415
+    from dwebbackup.stores.web import Web  # noqa: PLC0415
+
+    for url in _with_seen(config.gateways, seen, ("ipfs", "ipns")):
+        yield GatewayFinder(Web(url))
+    for url in config.routers:
+        yield Router(Web(url))
+    for store in _of_kind(config, _PORTALS):
+        yield PortalFinder(store.called, portal_at(store.url, _token(store)))
+    for url in _with_seen(config.portals, seen, ("sia",)):
+        web = portal_at(url)
+        yield PortalFinder(web.host, web)
+
+
+def publishers(config: Config) -> tuple[Publisher, ...]:
+    """Everybody whom a writer's new head is told: none, unless there is a store whose content links lead to."""
+    return tuple(_publishers(config))
+
+
+def _publishers(config: Config) -> Iterator[Publisher]:
+    if any(_of_kind(config, _ON_IPFS)) and config.routers:
+        from dwebbackup.stores.ipfs.names import Router  # noqa: PLC0415
+        from dwebbackup.stores.web import Web  # noqa: PLC0415
+
+        yield from (Router(Web(url)) for url in config.routers)
+    for store in _of_kind(config, _PORTALS):
+        from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415
+        from dwebbackup.stores.skynet.registry import PortalPublisher  # noqa: PLC0415
+
+        yield PortalPublisher(store.called, portal_at(store.url, _token(store)))
+
+
+def _of_kind(config: Config, kinds: tuple[str, ...]) -> Iterator[StoreConfig]:
+    return (store for store in config.stores if store.kind in kinds)
+
+
+def _token(store: StoreConfig) -> str:
+    return store.secrets.token if store.secrets else ""
+
+
+def _with_seen(urls: tuple[str, ...], seen: Pasted | None, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the link was seen comes first: there it probably is."""
+    base = seen.base if seen and seen.kind in kinds else ""
+    return tuple(dict.fromkeys(filter(None, (base, *urls))))

@@ -1,0 +1,522 @@
+"""`repair`: what one store lost comes back from another, and only bytes that fit their names are ever put."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dwebbackup import clock, heads, records, repair
+from dwebbackup.catalog import GENESIS, HEAD
+from dwebbackup.errors import Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
+from dwebbackup.links.skyfile import skylink_of
+from dwebbackup.links.uris import ipfs_link
+from dwebbackup.manifest import Genesis, Restoration, restoration_path
+from dwebbackup.ports import Member, Store, StoreTraits
+from dwebbackup.prune import plan as plan_prune
+from dwebbackup.prune import prune
+from dwebbackup.records import signer_of
+from dwebbackup.repair import Choice, Plan, Repaired
+from dwebbackup.stores.local import LocalStore
+from dwebbackup.stores.mirrored import Mirrored
+from faulty import Fault, Faulty, Killed, MemoryStore, dead_from, flipped
+from synthetic import OWNER, ROOT, WRITER, back_up, errors, names, noise, opened, restored, small_pieces
+
+ALL = "packs/", "indexes/", "manifests/", HEAD
+CONTENTS = [{"same": noise(60_000, 1), "new": noise(20_000, 10 + number)} for number in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def _small() -> Iterator[None]:
+    with small_pieces():
+        yield
+
+
+@pytest.fixture
+def one() -> MemoryStore:
+    """Three backups."""
+    store = MemoryStore("one")
+    for each in CONTENTS:
+        back_up(store, each)
+    return store
+
+
+def several(*stores: Store, best_effort: tuple[str, ...] = ()) -> Mirrored:
+    return Mirrored([Member(store, store.name not in best_effort) for store in stores])
+
+
+def planned(store: Store, choice: Choice | None = None) -> Plan:
+    return repair.plan(opened(store), choice or Choice())
+
+
+def repaired(store: Store, choice: Choice | None = None, **options) -> Repaired:
+    return repair.carry_out(opened(store), planned(store, choice), **options)
+
+
+def lacking(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Missing and wrong objects in each store."""
+    return {each.name: (len(each.missing), len(each.wrong)) for each in plan.shortfalls}
+
+
+def objects(store: Store) -> dict[str, bytes]:
+    """What counts of it."""
+    return {name: store.get(ROOT + name) for folder in ALL for name in names(store, folder)}
+
+
+def twin(store: MemoryStore, name: str = "two") -> MemoryStore:
+    copy = store.copy()
+    copy.name, copy.url = name, f"memory://{name}"
+    return copy
+
+
+# --- what is lacking ---
+
+
+def test_nothing_is_to_be_done_where_all_have_everything(one):
+    store = several(one, twin(one))
+    assert planned(store).is_empty
+    assert planned(store, Choice(data=True)).is_empty
+    assert [(each.objects, each.problem) for each in repaired(store).stores] == [(0, None), (0, None)]
+
+
+def test_an_empty_new_store_gets_everything_that_counts(one):
+    two = MemoryStore("two")
+    store = several(one, two)
+    plan = planned(store)
+    assert lacking(plan) == {"one": (0, 0), "two": (len(objects(one)) - 1, 0)}
+    assert {each.name: each.lacking for each in plan.signed} == {HEAD: {"two": "missing"}}
+    assert not two.objects
+    done = repair.carry_out(opened(store), plan)
+    assert objects(two) == objects(one)
+    assert done.stores[1].objects == len(objects(one))
+    assert done.stores[1].bytes == sum(map(len, objects(one).values()))
+    assert (done.lost, done.doubts) == ((), ())
+    assert restored(two) == CONTENTS[2]
+    assert errors(two) == []
+    assert planned(store).is_empty
+
+
+def test_a_writer_key_repairs_and_opens_no_row(one):
+    store = several(one, MemoryStore("two"))
+    writer = opened(store, WRITER)
+    assert not writer.identities
+    repair.carry_out(writer, repair.plan(writer, Choice(data=True)))
+    assert planned(store).is_empty
+
+
+def test_a_folder_and_a_bucket_get_the_same_bytes(one, tmp_path):
+    folder = LocalStore(tmp_path / "store")
+    folder.prepare()
+    repaired(several(one, folder))
+    assert objects(folder) == objects(one)
+
+
+@pytest.mark.parametrize("what", ["packs/", "indexes/", "manifests/"])
+def test_what_is_missing_or_has_another_size_is_put_again(one, what):
+    two = twin(one)
+    first, *_, last = sorted(names(two, what))
+    del two.objects[ROOT + first]
+    two.objects[ROOT + last] = two.objects[ROOT + last][:-1]
+    store = several(one, two)
+    assert lacking(planned(store)) == {"one": (0, 0), "two": (1, 1)}
+    assert repaired(store).stores[1].objects == 2
+    assert objects(two) == objects(one)
+
+
+def test_each_of_two_stores_gets_back_what_only_the_other_has(one):
+    two = twin(one)
+    mine, theirs, *_ = sorted(names(one, "packs/"))
+    del one.objects[ROOT + mine]
+    del two.objects[ROOT + theirs]
+    repaired(several(one, two))
+    assert objects(one) == objects(two)
+    assert errors(one) == []
+
+
+def test_wrong_bytes_of_the_right_size_are_found_by_reading_them(one):
+    two = twin(one)
+    for folder in ("packs/", "indexes/", "manifests/"):
+        name = ROOT + sorted(names(two, folder))[0]
+        two.objects[name] = flipped(two.objects[name], 100)
+    store = several(two, one)  # the one that lies is asked first
+    assert lacking(planned(store)) == {"one": (0, 0), "two": (0, 0)}
+    assert lacking(planned(store, Choice(data=True))) == {"one": (0, 0), "two": (0, 3)}
+    repaired(store, Choice(data=True))
+    assert objects(two) == objects(one)
+
+
+def test_a_source_that_turns_out_to_lie_is_passed_over_and_repaired_as_well(one):
+    two, three = twin(one), MemoryStore("three")
+    name = ROOT + sorted(names(two, "packs/"))[0]
+    two.objects[name] = flipped(two.objects[name], 100)
+    repaired(several(two, one, three))
+    assert objects(three) == objects(two) == objects(one)
+
+
+def test_what_nobody_has_is_named_and_never_replaced_by_something_else(one):
+    two = twin(one)
+    name = sorted(names(one, "packs/"))[0]
+    one.objects[ROOT + name] = flipped(one.objects[ROOT + name], 100)
+    before = one.objects[ROOT + name]
+    del two.objects[ROOT + name]
+    done = repaired(several(one, two))
+    assert len(done.lost) == 1
+    assert name in done.lost[0]
+    assert one.objects[ROOT + name] == before
+    assert ROOT + name not in two.objects
+
+
+class Elsewhere(MemoryStore):
+    """What strangers have: found by links alone."""
+
+    def get(self, name: str, links=()) -> bytes:
+        found = [data for data in self.objects.values() if ipfs_link(data) in links]
+        return found[0] if found else super().get(name)
+
+
+def test_what_no_store_has_any_more_comes_back_by_its_links(one):
+    elsewhere = Elsewhere("elsewhere")
+    elsewhere.objects = {f"x/{at}": data for at, data in enumerate(one.objects.values())}
+    two = twin(one)
+    before = objects(one)
+    for store in (one, two):
+        for name in names(store, "packs/"):
+            del store.objects[ROOT + name]
+    done = repaired(Mirrored([Member(one), Member(two)], elsewhere))
+    assert done.lost == ()
+    assert objects(one) == objects(two) == before
+
+
+def test_bytes_that_a_link_leads_to_and_that_do_not_fit_the_name_are_not_put(one):
+    """A link in an index may be anybody's mistake: the name says the digest."""
+
+    class Lying(MemoryStore):
+        def get(self, name: str, links=()) -> bytes:
+            return b"what the link leads to"
+
+    name = sorted(names(one, "packs/"))[0]
+    del one.objects[ROOT + name]
+    done = repaired(Mirrored([Member(one), Member(MemoryStore("two"))], Lying("strangers")))
+    assert len(done.lost) == 1
+    assert name not in names(one)
+
+
+# --- what stands under fixed names ---
+
+
+def test_the_newest_head_comes_into_stores_with_an_older_one_none_or_a_spoiled_one(one):
+    older, without, spoiled = (twin(one, name) for name in ("older", "without", "spoiled"))
+    del without.objects[ROOT + HEAD]
+    spoiled.objects[ROOT + HEAD] = b"junk"
+    back_up(one, CONTENTS[0])
+    store = several(older, without, spoiled, one)
+    (head,) = [each for each in planned(store).signed if each.name == HEAD]
+    assert head.lacking == {"older": "older", "without": "missing", "spoiled": "spoiled"}
+    repaired(store)
+    for each in (older, without, spoiled):
+        assert objects(each) == objects(one)
+
+
+def test_a_head_never_comes_where_its_manifest_is_not(one):
+    two = Faulty(
+        MemoryStore("two"), lambda call: Fault.refuse if "/manifests/" in call.name and call.verb == "put" else None
+    )
+    done = repaired(several(one, two))
+    assert two.struck
+    assert names(two, HEAD) == set()
+    assert "refuses" in str(done.stores[1].problem)
+
+
+def test_the_mark_of_the_start_and_restorations_are_copied_when_they_are_the_writers(one):
+    genesis = records.write_line(Genesis(WRITER.id, 1, "2026-11-20T03:00:00Z"), OWNER.sign_seed)
+    one.put(ROOT + GENESIS, genesis)
+    ref = opened(one).catalog.refs()[0]
+    restoration = Restoration(WRITER.id, "synthetic", "new", "old", WRITER.id, ref, "2026-11-20T03:00:00Z")
+    opened(one).catalog.put_restoration(restoration, signer_of(WRITER, ()))
+    stray = restoration_path("stray")
+    one.put(ROOT + stray, b"junk")
+    two, three = MemoryStore("two"), MemoryStore("three")
+    three.put(ROOT + GENESIS, b"junk")
+    repaired(several(one, two, three))
+    for store in (two, three):
+        assert store.objects[ROOT + GENESIS] == genesis
+        assert opened(store).catalog.restoration("new") == restoration
+        assert ROOT + stray not in store.objects
+
+
+def test_the_newer_ipns_record_counts_and_somebody_elses_does_not(one):
+    def record(sequence: int, key=WRITER) -> bytes:
+        cid = ipfs_link(str(sequence).encode())
+        return heads.announcement(key, sequence, cid, None, clock.now()).ipns_record
+
+    two, three = twin(one), twin(one, "three")
+    one.put(ROOT + heads.IPNS_RECORD, record(3))
+    two.put(ROOT + heads.IPNS_RECORD, record(2))
+    three.put(ROOT + heads.IPNS_RECORD, record(9, OWNER.writer(2)))
+    newest = one.objects[ROOT + heads.IPNS_RECORD]
+    store = several(one, two, three)
+    repaired(store)
+    assert two.objects[ROOT + heads.IPNS_RECORD] != newest  # nobody said whose it is
+    repaired(store, Choice(ipns_key=WRITER.head_keys.ipns))
+    assert [each.objects[ROOT + heads.IPNS_RECORD] for each in (one, two, three)] == [newest] * 3
+
+
+# --- what was pruned ---
+
+
+def test_what_was_pruned_before_the_newest_backup_is_not_brought_back(one):
+    """A store that was away meanwhile still has it."""
+    two = twin(one)
+    one.now += 40 * 24 * 3600
+    writer = opened(one)
+    first = writer.catalog.refs()[0]
+    prune(writer, plan_prune(writer, [first]))
+    back_up(one, CONTENTS[0])
+    store = several(one, two)
+    repaired(store)
+    assert first in opened(two).catalog.refs()
+    assert first not in opened(one).catalog.refs()
+    assert names(one) < names(two)
+    assert planned(store).is_empty
+    assert restored(one) == restored(two) == CONTENTS[0]
+
+
+def test_after_a_prune_of_each_nothing_is_lacking(one):
+    two = twin(one)
+    for store in (one, two):
+        store.now += 40 * 24 * 3600
+        writer = opened(store)
+        prune(writer, plan_prune(writer, writer.catalog.refs()[:2]))
+    assert planned(several(one, two)).is_empty
+    assert names(one) == names(two)
+
+
+# --- which stores ---
+
+
+def test_only_the_stores_that_are_named_are_repaired_and_read(one):
+    two, three = MemoryStore("two"), MemoryStore("three")
+    repaired(several(one, two, three), Choice(into=("three",)))
+    assert not two.objects
+    assert objects(three) == objects(one)
+    watched = Faulty(one)
+    one.objects.pop(ROOT + sorted(names(one, "packs/"))[0])
+    repaired(several(watched, two, three), Choice(into=("two",), out_of=("three",)))
+    assert objects(two) == objects(three)
+    assert [call for call in watched.calls if call[0] == "get" and "/packs/" in call[1]] == []
+
+
+def test_a_manifest_waits_when_the_store_to_copy_from_lacks_what_it_names(one):
+    two, three = twin(one), MemoryStore("three")
+    del two.objects[ROOT + sorted(names(two, "packs/"))[0]]
+    done = repaired(several(one, two, three), Choice(into=("three",), out_of=("two",)))
+    assert names(three, "manifests/") == set()
+    assert done.lost == ()
+    assert "is not to be had from two" in str(done.stores[2].problem)
+    assert len(names(three, "packs/")) == len(names(two, "packs/"))
+
+
+def test_a_name_that_no_store_has_is_refused(one):
+    with pytest.raises(WrongConfiguration, match="no store is called nowhere"):
+        planned(several(one, twin(one)), Choice(into=("nowhere",)))
+
+
+def test_without_any_backup_there_is_nothing_to_repair_by():
+    with pytest.raises(NoSuchBackup):
+        planned(several(MemoryStore("one"), MemoryStore("two")))
+
+
+def test_a_store_that_is_down_is_told_of_and_the_others_are_repaired(one):
+    two, three = MemoryStore("two"), MemoryStore("three")
+    done = repaired(several(Faulty(two, dead_from(1)), one, three))
+    assert [(each.name, each.problem is None) for each in done.stores] == [
+        ("two", False),
+        ("one", True),
+        ("three", True),
+    ]
+    assert objects(three) == objects(one)
+    assert not two.objects
+
+
+def test_a_store_that_is_full_gets_no_more_and_the_others_do(one):
+    two, three = MemoryStore("two"), MemoryStore("three")
+    full = Faulty(two, lambda call: Fault.refuse if call.verb == "put" and call.nth > 2 else None)
+    done = repaired(several(one, full, three))
+    assert done.stores[1].objects == len(two.objects) == 2
+    assert done.stores[1].problem
+    assert objects(three) == objects(one)
+    assert len(full.struck) <= 9  # those that were under way
+
+
+def test_without_any_store_that_answers_it_is_an_error(one):
+    with pytest.raises(StoreUnreachable):
+        planned(several(Faulty(one, dead_from(1)), Faulty(twin(one), dead_from(1))))
+
+
+# --- stores that keep no names ---
+
+
+class Portal(MemoryStore):
+    """Gives an object for the link that it gave when it took it."""
+
+    def __init__(self, name: str = "portal") -> None:
+        super().__init__(name, traits=StoreTraits(lists=False, deletes=False, not_found_is_final=False, scheme="sia"))
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        link = f"sia://{skylink_of(data).text}"
+        self.objects[link] = data
+        return (link,)
+
+    def get(self, name: str, links=()) -> bytes:
+        for link in links:
+            if link in self.objects:
+                return self.objects[link]
+        raise ObjectMissing(f"the portal cannot find {name}")
+
+    def list(self, prefix: str):
+        raise AssertionError("nobody asks it for names")
+
+    def head(self, name: str):
+        raise AssertionError("nobody asks it for names")
+
+
+def test_a_portal_gets_again_what_it_gave_links_for():
+    one, portal = MemoryStore("one"), Portal()
+    store = several(one, portal, best_effort=("portal",))
+    back_up(store, CONTENTS[0])
+    before = dict(portal.objects)
+    gone, bad, *_ = sorted(link for link, data in before.items() if data in objects(one).values())
+    del portal.objects[gone]
+    portal.objects[bad] = b"something else"
+    plan = planned(store)
+    assert plan.is_empty
+    assert plan.notes == ("portal keeps no names: whether it has what the links lead to is only found out with --data",)
+    assert lacking(planned(store, Choice(data=True)))["portal"] == (1, 1)
+    repaired(store, Choice(data=True))
+    assert portal.objects == before
+
+
+def test_what_a_portal_never_took_has_no_link_and_is_noted(one):
+    store = several(one, Portal(), best_effort=("portal",))
+    plan = planned(store, Choice(data=True))
+    assert plan.is_empty
+    assert plan.notes == (
+        f"portal was not there when {len(objects(one)) - 1} objects were stored: no link leads to them there",
+    )
+
+
+# --- stopped, killed, failing ---
+
+
+def sweep(one: MemoryStore, fault: Fault) -> Iterator[tuple[MemoryStore, Repaired | None]]:
+    """A repair of an empty store, in which each call of either store fails in turn, and what it came to."""
+    for number in range(1, 1000):
+        for failing in ("source", "target"):
+            two = MemoryStore("two")
+            stores = {"source": one, "target": two}
+            faulty = Faulty(stores[failing], at={number: fault})
+            store = several(*(faulty if name == failing else each for name, each in stores.items()))
+            try:
+                done = repaired(store)
+            except (StoreUnreachable, Killed):
+                done = None
+            yield two, done
+            if not faulty.struck and failing == "target":
+                return
+
+
+def small() -> MemoryStore:
+    store = MemoryStore("one")
+    for each in ({"a": noise(3000, 1)}, {"a": noise(3000, 2)}):
+        back_up(store, each)
+    return store
+
+
+@pytest.mark.parametrize("fault", [Fault.raise_before, Fault.raise_after, Fault.kill_before, Fault.kill_after])
+def test_wherever_a_call_fails_or_a_kill_comes_what_is_there_restores_and_the_next_repair_goes_on(fault):
+    one = small()
+    whole = objects(one)
+    for count, (two, done) in enumerate(sweep(one, fault)):
+        told = done is None or any(each.problem for each in done.stores)
+        assert told or objects(two) == whole
+        if names(two, "manifests/"):
+            assert errors(two) == []
+        repaired(several(one, two))
+        assert objects(two) == whole
+    assert count > 20
+    assert objects(one) == whole
+
+
+def test_a_repair_that_is_asked_to_stop_does(one):
+    stop = threading.Event()
+    stop.set()
+    two = MemoryStore("two")
+    with pytest.raises(Interrupted):
+        repaired(several(one, two), stop=stop)
+    assert not two.objects
+
+
+def test_the_head_is_told_again_and_what_came_of_it(one):
+    done = repaired(several(one, MemoryStore("two")), publish=lambda: ["nobody listens"])
+    assert done.doubts == ("nobody listens",)
+
+
+# --- before a run ---
+
+
+def caught_up(store: Store) -> tuple[str, ...]:
+    catalog = opened(store).catalog
+    return repair.catch_up(catalog, catalog.newest().tips, threading.Event())
+
+
+def test_catching_up_copies_the_last_backup_and_nothing_older(one):
+    two = MemoryStore("two")
+    assert caught_up(several(one, two)) == ()
+    newest = opened(one).catalog.refs()[-1]
+    assert names(two, "manifests/") == {f"manifests/{newest.name}"}
+    assert HEAD not in names(two)
+    del two.objects[ROOT + f"manifests/{newest.name}"]
+    assert caught_up(several(one, two)) == ()
+    assert restored(two) == CONTENTS[2]
+    assert errors(one) == []
+
+
+def test_catching_up_does_nothing_for_a_single_store(one):
+    watched = Faulty(one)
+    tips = opened(one).catalog.newest().tips
+    assert repair.catch_up(opened(watched).catalog, tips, threading.Event()) == ()
+    assert watched.calls == []
+
+
+def test_a_store_that_cannot_be_caught_up_is_told_of(one):
+    two = Faulty(MemoryStore("two"), lambda call: Fault.refuse if call.verb == "put" else None)
+    (doubt,) = caught_up(several(one, two, best_effort=("two",)))
+    assert doubt.startswith("store two may lack parts of the last backups: two refuses put")
+
+
+def test_a_store_that_missed_something_in_this_run_is_left_alone(one):
+    two = Faulty(MemoryStore("two"), at={"put": Fault.raise_before})
+    store = several(one, two, best_effort=("two",))
+    catalog = opened(store).catalog
+    tips = catalog.newest().tips
+    catalog.store.put("probes/x", b"")
+    asked = len(two.calls)
+    assert repair.catch_up(catalog, tips, threading.Event()) == ()
+    assert len(two.calls) == asked
+
+
+def test_catching_up_stops_when_asked(one):
+    stop = threading.Event()
+    stop.set()
+    catalog = opened(several(one, MemoryStore("two"))).catalog
+    with pytest.raises(Interrupted):
+        repair.catch_up(catalog, catalog.newest().tips, stop)
+
+
+def test_a_backup_brings_a_store_up_to_date_that_was_away():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(one, CONTENTS[0])
+    back_up(several(one, two, best_effort=("two",)), CONTENTS[1])
+    assert caught_up(several(one, two)) == ()
+    assert restored(two) == CONTENTS[1]
