@@ -112,6 +112,10 @@ class Below:
     def members(self) -> Sequence[Member]:
         return [Member(Below(each.store, self._prefix), each.required) for each in members(self._store)]
 
+    def begin_run(self) -> None:
+        if isinstance(self._store, Several):
+            self._store.begin_run()
+
     def absent(self, name: str) -> tuple[str, ...]:
         return self._store.absent(self._prefix + name) if isinstance(self._store, Several) else ()
 

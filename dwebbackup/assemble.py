@@ -28,8 +28,6 @@ from dwebbackup.stores.undeleting import Undeleting
 if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
 
-POSTGRES = ("postgresql", "postgres")
-
 _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 QUICK = 20.0
@@ -142,27 +140,23 @@ def sources(config: Config) -> list[Source]:
         raise WrongConfiguration(
             "no source is configured", "set DWEBBACKUP_SOURCE=postgresql://USER@HOST/DATABASE, or use --source"
         )
-    return [_source(source, config) for source in config.sources]
+    last = sorted(config.sources, key=lambda source: source.url.startswith("files:"))  # what a database refers to
+    return [_source(source, config) for source in last]
 
 
 def target(config: Config) -> Target:
     """Raises `WrongConfiguration` when there is none, or one of an unknown kind."""
     if not config.target:
         raise WrongConfiguration(
-            "no target is configured", "use --to postgresql://USER@HOST/DATABASE, or set DWEBBACKUP_TARGET"
+            "no target is configured",
+            "use --to postgresql://USER@HOST/DATABASE, or files:///FOLDER, or set DWEBBACKUP_TARGET",
         )
-    from dwebbackup.sources.postgres import PostgresTarget  # noqa: PLC0415  # as with sources
-
-    _require_scheme("target", config.target, POSTGRES)
-    return PostgresTarget(config.target, config.jobs, config.postgres_bin or None)
+    return _TARGETS[_require_scheme("target", config.target, tuple(_TARGETS))](config.target, config)
 
 
 def own_target(source: SourceConfig, config: Config) -> Target:
-    """The source's own database, to be filled again. Raises `WrongConfiguration`."""
-    from dwebbackup.sources.postgres import PostgresTarget  # noqa: PLC0415  # as with sources
-
-    _require_scheme(f"source {source.name}", source.url, POSTGRES)
-    return PostgresTarget(source.url, config.jobs, config.postgres_bin or None)
+    """The source's own database or folder, to be filled again. Raises `WrongConfiguration`."""
+    return _TARGETS[_require_scheme(f"source {source.name}", source.url, tuple(_TARGETS))](source.url, config)
 
 
 def recipients(config: Config) -> tuple[bytes, ...]:
@@ -171,10 +165,44 @@ def recipients(config: Config) -> tuple[bytes, ...]:
 
 
 def _source(source: SourceConfig, config: Config) -> Source:
+    return _SOURCES[_require_scheme(f"source {source.name}", source.url, tuple(_SOURCES))](source, config)
+
+
+def _postgres_source(source: SourceConfig, config: Config) -> Source:
     from dwebbackup.sources.postgres import PostgresSource  # noqa: PLC0415  # 0.1 s that `list` need not wait for
 
-    _require_scheme(f"source {source.name}", source.url, POSTGRES)
     return PostgresSource(source.url, source.name, config.jobs, config.postgres_bin or None)
+
+
+def _postgres_target(url: str, config: Config) -> Target:
+    from dwebbackup.sources.postgres import PostgresTarget  # noqa: PLC0415  # as with sources
+
+    return PostgresTarget(url, config.jobs, config.postgres_bin or None)
+
+
+def _files_source(source: SourceConfig, _: Config) -> Source:
+    from dwebbackup.sources.files import FilesSource  # noqa: PLC0415  # as with others
+
+    return FilesSource(source.url, source.name)
+
+
+def _files_target(url: str, _: Config) -> Target:
+    from dwebbackup.sources.files import FilesTarget  # noqa: PLC0415  # as with others
+
+    return FilesTarget(url)
+
+
+_SOURCES: Mapping[str, Callable[[SourceConfig, Config], Source]] = {
+    "postgresql": _postgres_source,
+    "postgres": _postgres_source,
+    "files": _files_source,
+}
+_TARGETS: Mapping[str, Callable[[str, Config], Target]] = {
+    "postgresql": _postgres_target,
+    "postgres": _postgres_target,
+    "files": _files_target,
+}
+"""What makes a source, and what a target, by the scheme of its URL."""
 
 
 def _known_stores(config: Config) -> tuple[StoreConfig, ...]:
@@ -238,12 +266,22 @@ def _portal(store: StoreConfig) -> Place:
     return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token))
 
 
+def _ipfs_node(store: StoreConfig) -> Place:
+    from dwebbackup.stores.ipfs.address import Address as NodeAddress  # noqa: PLC0415  # `requests` takes 60 ms
+    from dwebbackup.stores.ipfs.store import IpfsStore  # noqa: PLC0415
+
+    token = store.secrets.token if store.secrets else ""
+    return IpfsStore(NodeAddress.from_url(store.url), store.called, token)
+
+
 _PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {
     "file": _local,
     "s3": _bucket,
     "filebase": _filebase,
     "sia+s3d": _bucket,
     "sia+renterd": _bucket,
+    "ipfs+http": _ipfs_node,
+    "ipfs+https": _ipfs_node,
     "skynet+http": _portal,
     "skynet+https": _portal,
 }
@@ -280,13 +318,14 @@ def _folder(url: str) -> str:
     return folder
 
 
-def _require_scheme(what: str, url: str, known: Sequence[str]) -> None:
-    """The rest of the URL is not shown: it may hold a password."""
+def _require_scheme(what: str, url: str, known: Sequence[str]) -> str:
+    """The URL's scheme. The rest of it is not shown: it may hold a password."""
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme.lower() not in known:
         said = f"{what} is of a kind that this version does not know: {scheme}://"
         hint = "it knows " + ", ".join(f"{each}://" for each in known)
         raise WrongConfiguration(said if scheme else f"{what} is not a URL", hint)
+    return scheme.lower()
 
 
 def _recipient(text: str) -> bytes:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from dwebbackup import age, chunking, clock, heads, lineage, records
+from dwebbackup import age, chunking, clock, heads, lineage, records, repair
 from dwebbackup.catalog import HEAD, Backup, Catalog, Newest
 from dwebbackup.checkpoint import Checkpoints, Renewals
 from dwebbackup.drafting import Chunks, Drafting, Taken
@@ -93,13 +93,17 @@ class _Run:
         self._access = Access((key.catalog_identity,), key.verify_key)
         self._catalog = Catalog(store, key.id, key.number, self._access)
         self._checkpoints = Checkpoints(store, key.id, self._id, self._signer)
+        self._behind: tuple[str, ...] = ()
         self._complete: ManifestRef | None = None  # from when on its manifest is stored
 
     def run(self, sources: Sequence[Source]) -> Done:
+        if isinstance(self._store, Several):
+            self._store.begin_run()
         self._checkpoints.put()
         try:
             newest = self._catalog.newest_for_writing()
             before = self._last_of(sources, newest)
+            self._behind = repair.catch_up(self._catalog, before, self._options.stop)
             reuse = self._reusable(before)
         except BaseException:
             with contextlib.suppress(StoreUnreachable):  # nothing was stored that it could keep from being pruned
@@ -247,7 +251,7 @@ class _Run:
         unheard = self._announce(ref, links)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
         short = tuple(f"{each.facts.name} is incomplete: {why}" for each in taken for why in each.facts.shortfalls)
-        doubts = (*suspect, *short, *newest.doubts, *unheard, *self._checkpoints.clear(), *self._missed())
+        doubts = (*suspect, *short, *newest.doubts, *self._behind, *unheard, *self._checkpoints.clear(), *self._missed())
         return Done(
             Backup(ref, manifest, len(sealed), links),
             answered,
@@ -265,7 +269,7 @@ class _Run:
         return heads.publish(announcement, self._options.publishers)
 
     def _missed(self) -> Iterator[str]:
-        """What stores that are not required lack."""
+        """Which stores that are not required lack something of this run."""
         missed = self._store.missed() if isinstance(self._store, Several) else {}
         for store, why in missed.items():
             yield f"store {store} lacks some of this backup, until the next one or `dwebbackup repair` mends it: {why}"

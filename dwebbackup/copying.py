@@ -45,7 +45,7 @@ class Copying:
 
     @property
     def problems(self) -> Mapping[str, StoreUnreachable]:
-        """Why members, by name, did not get all that they lacked: they did not take it, or who has it did not answer."""
+        """Why members, by name, did not get all they lacked: they did not take it, or who has it did not answer."""
         return {**self._incomplete, **self._refused}
 
     def copy(self, targets: Mapping[Need, Sequence[Member]], advance: Callable[[int], None] = lambda _: None) -> None:

@@ -99,6 +99,9 @@ class Several(Protocol):
     @property
     def members(self) -> Sequence[Member]: ...
 
+    def begin_run(self) -> None:
+        """Forget what was missed before: what is told from now on is of this run."""
+
     def absent(self, name: str) -> tuple[str, ...]:
         """Names of the members that did not take the object when it was put here."""
 

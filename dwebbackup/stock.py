@@ -1,4 +1,4 @@
-"""What each store has, lacks and has wrong of the backups that are verified, and how its head stands among the others'."""
+"""What each store has, lacks and has wrong of the backups that are verified, and how its head stands among others."""
 
 from __future__ import annotations
 

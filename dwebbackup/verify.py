@@ -180,9 +180,11 @@ def _check_backup(
     except (Damaged, KeyForbids, ToolMissing) as error:
         findings.append(Finding("error", what, str(error)))
         return []
-    for entry in used.values():
-        if flaw := stock.flaw(entry):
-            findings.append(Finding("error", f"pack {entry.sha256[:12]}…", f"{flaw}; {what} needs it"))
+    findings.extend(
+        Finding("error", f"pack {entry.sha256[:12]}…", f"{flaw}; {what} needs it")
+        for entry in used.values()
+        if (flaw := stock.flaw(entry))
+    )
     return list(used.values())
 
 

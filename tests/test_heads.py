@@ -73,7 +73,7 @@ def test_a_record_counts_for_ten_years_and_not_longer():
 
 
 def test_somebody_elses_record_is_not_believed():
-    with pytest.raises(Damaged, match="a gateway: .* signature does not hold"):
+    with pytest.raises(Damaged, match=r"a gateway: .* signature does not hold"):
         told(announced(STRANGER).ipns_record)
 
 
@@ -128,7 +128,7 @@ def test_an_entry_leads_to_the_skylink():
 
 
 def test_somebody_elses_entry_is_not_believed():
-    with pytest.raises(Damaged, match="a portal: .* not signed with the key"):
+    with pytest.raises(Damaged, match=r"a portal: .* not signed with the key"):
         heads.told_by_entry(*entry_of(STRANGER), KEYS, "a portal")
 
 

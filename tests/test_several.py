@@ -99,6 +99,7 @@ def test_a_chunk_is_known_only_when_every_required_store_has_its_pack():
     done = back_up(both(one, two), ONE)
     lost = packs_of(one, done)[0]
     two.delete(f"{ROOT}{pack_path(lost.sha256)}")
+    one.put(f"{ROOT}{pack_path(lost.sha256)}", bytes(lost.size))  # listed as it should be, and nothing to copy
     again = back_up(both(one, two), ONE)
     assert again.bytes_stored > lost.size
     for store in (one, two):
@@ -221,3 +222,31 @@ def test_links_of_a_manifest_are_no_reason_to_call_it_another(monkeypatch):
     newest = opened(store).catalog.newest()
     assert newest.doubts == ()
     assert all(len(each.links) == 2 for each in newest.history)
+
+
+def test_a_store_that_was_away_is_caught_up_by_the_next_backup():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(both(one, two, required=False), ONE)
+    back_up(both(one, Faulty(two, at={"put": Fault.raise_before}), required=False), TWO)
+    with pytest.raises(AssertionError):
+        assert restored(two) == TWO
+    done = back_up(both(one, two, required=False), TWO)
+    assert done.doubts == ()
+    assert done.backup.manifest.packs == 0
+    assert restored(two) == TWO
+
+
+def test_a_new_store_is_filled_by_copying_and_nothing_is_stored_anew():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(one, ONE)
+    done = back_up(both(one, two), ONE)
+    assert done.backup.manifest.packs == 0
+    assert restored(two) == ONE
+
+
+def test_what_was_missed_in_one_run_is_not_told_of_the_next():
+    """A sidecar uses the same stores for all its runs."""
+    one, two = MemoryStore("one"), MemoryStore("two")
+    store = both(one, Faulty(two, at={("put", 1): Fault.raise_before}), required=False)
+    assert back_up(store, ONE).doubts
+    assert back_up(store, ONE).doubts == ()

@@ -166,5 +166,5 @@ def test_a_pack_that_stands_in_two_indexes_is_read_once(shelf: Shelf):
         refs.append(shelf.add(refs, kept=tuple(refs), **named))
     faulty = Faulty(shelf.root)
     report = verify.verify(open_writer(shelf.owner, 1, faulty), None, 100, Quiet())
-    assert report == verify.Report((), 2, 2, one.size + two.size)
+    assert (report.findings, report.backups, report.packs, report.bytes_read) == ((), 2, 2, one.size + two.size)
     assert sum(verb == "get" and "/packs/" in name for verb, name in faulty.calls) == 2

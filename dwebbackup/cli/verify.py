@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import click
 
@@ -14,6 +16,7 @@ from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.errors import Damaged, Incomplete
 from dwebbackup.report.wording import count, size
+from dwebbackup.stock import StoreReport
 from dwebbackup.verify import Report, verify
 
 
@@ -55,7 +58,9 @@ def command(session: Session, backup: str | None, data: float | None) -> int | N
         {"severity": finding.severity, "what": finding.what, "message": finding.message} for finding in report.findings
     ]
     figures = {"backups": report.backups, "packs": report.packs, "bytes_read": report.bytes_read}
-    session.report({"ok": report.ok, "findings": findings, **figures}, _text(report), good=not findings)
+    stores = [asdict(store) for store in report.stores]
+    document = {"ok": report.ok, "findings": findings, **figures, "stores": stores}
+    session.report(document, _text(report), good=not findings)
     if not report.ok:
         return Damaged.exit_status
     return Incomplete.exit_status if _is_odd(report) else None
@@ -72,7 +77,23 @@ def together(reports: Sequence[Report]) -> Report:
         sum(report.backups for report in reports),
         sum(report.packs for report in reports),
         sum(report.bytes_read for report in reports),
+        tuple(map(_one_store, zip(*(report.stores for report in reports), strict=True))),
     )
+
+
+def _one_store(reports: Sequence[StoreReport]) -> StoreReport:
+    """What several writers have in it; the head is that of the newest."""
+    return replace(
+        reports[-1],
+        present=_sum(each.present for each in reports),
+        missing=_sum(each.missing for each in reports),
+        wrong=_sum(each.wrong for each in reports),
+        problem=next((each.problem for each in reports if each.problem), ""),
+    )
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+    return dict(sum(map(Counter, counts), Counter()))
 
 
 def _text(report: Report) -> str:
@@ -80,4 +101,20 @@ def _text(report: Report) -> str:
     read = f", {size(report.bytes_read)} read and decrypted" if report.bytes_read else ""
     figures = f"{count(report.backups, 'backup')}, {count(report.packs, 'pack')}{read}"
     verdict = "NOT WHOLE" if not report.ok else "whole, and odd" if _is_odd(report) else "ok"
-    return "\n".join([*lines, f"{verdict}: {figures}"])
+    stores = map(_line, report.stores) if len(report.stores) > 1 else ()
+    return "\n".join([*lines, *stores, f"{verdict}: {figures}"])
+
+
+def _line(store: StoreReport) -> str:
+    """How one of several stores stands."""
+    if store.problem:
+        return f"store {store.name}: not verified"
+    told = [f"{_counted(store.present)} present"]
+    told += [f"{_counted(store.missing)} missing"] if store.missing else []
+    told += [f"{_counted(store.wrong)} wrong"] if store.wrong else []
+    head = f"head at {store.head}" if store.head else "no head"
+    return f"store {store.name}: {', '.join(told)}; {head}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return count(sum(counts.values()), "object")

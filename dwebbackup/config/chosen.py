@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from urllib.parse import quote
 
 from dwebbackup.config.layers import Layer, Noting, Variables, as_variable, closest, of
 from dwebbackup.config.urls import SourceConfig, StoreConfig, StoreSecrets, parse_source, parse_store, with_usual
@@ -96,11 +97,21 @@ def _sources(
 
 def _source(entry: Entry, faults: list[WrongConfiguration], schedule_of: Callable[[str], Schedule]) -> SourceConfig:
     """A source whose schedule is faulty is there all the same."""
-    source = parse_source(entry.url, entry.name)
+    source = parse_source(_with_globs(entry), entry.name)
     if entry.schedule:
         with Noting(faults), of(f"schedule of source {source.name}:"):
             return replace(source, schedule=schedule_of(entry.schedule))
     return source
+
+
+def _with_globs(entry: Entry) -> str:
+    """Its URL, with what is left out of a folder. Raises `WrongConfiguration` for a source of another kind."""
+    if not entry.exclude:
+        return entry.url
+    if not entry.url.lower().startswith("files:"):
+        raise WrongConfiguration("a source has `exclude`, and is no folder", "only files:///FOLDER can leave things out")
+    more = "&".join(f"exclude={quote(glob)}" for glob in entry.exclude)
+    return f"{entry.url}{'&' if '?' in entry.url else '?'}{more}"
 
 
 def _with_secrets(found: Iterable[StoreConfig], places: Places) -> Iterator[StoreConfig]:

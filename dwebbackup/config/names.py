@@ -11,11 +11,11 @@ HANDED_IN = ("RESTORE_KEY",)
 """Secrets whose file may be missing: it is put there when it is wanted, and taken away afterwards."""
 
 MEANINGS = {
-    "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE; several: separated by spaces",
+    "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE, files:///FOLDER; several: separated by spaces",
     "STORE": "where backups are kept: file:///FOLDER, s3://BUCKET/PREFIX?endpoint=https://HOST, filebase://BUCKET/PREFIX, "
     "ipfs+http://HOST:5001/FOLDER …; several: separated by spaces",
     "KEY": "the 24 words, a writer key or a reader key",
-    "TARGET": "the database that a restore fills, as with SOURCE",
+    "TARGET": "the database or folder that a restore fills, as with SOURCE",
     "JOBS": "tables read or filled at once; unless set, one for each core that may be used, at most 4",
     "MAX_SNAPSHOT": "how long a backup may hold its snapshot open: 30m, 2h; unless set, as long as it takes",
     "RATE": "bytes a second that a backup may put, of all its uploads together: 800K, 5M; unless set, no limit",
@@ -51,7 +51,7 @@ STORE_SECRETS = {
 }
 """Variables that each store has, behind `STORE_<NAME>_`. All may stand in a file."""
 
-LISTS = {"sources": ("name", "url", "url_file", "schedule"), "stores": ("name", "url")}
+LISTS = {"sources": ("name", "url", "url_file", "schedule", "exclude"), "stores": ("name", "url")}
 """Keys of the YAML file with a list of entries, and what each of these may have."""
 
 FILE_KEYS = (

@@ -52,7 +52,7 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """One database to back up; its URL may hold a password."""
+    """One database or folder to back up; its URL may hold a password."""
 
     name: str
     url: str = field(repr=False)
@@ -96,7 +96,7 @@ class StoreConfig:
 
 
 def parse_source(url: str, name: str = "") -> SourceConfig:
-    """The database's own name serves where neither *name* nor `?name=`, which is ours, says another.
+    """The database's or the folder's own name serves where neither *name* nor `?name=`, which is ours, says another.
 
     Raises `WrongConfiguration`, without the URL.
     """
@@ -106,7 +106,7 @@ def parse_source(url: str, name: str = "") -> SourceConfig:
     candidates = (
         name,
         said.get("name"),
-        unquote(match["path"] or ""),
+        _own_name(match),
         said.get("dbname"),
         unquote(match["user"] or ""),
     )
@@ -118,6 +118,12 @@ def parse_source(url: str, name: str = "") -> SourceConfig:
     rest = "&".join(option for option in options if option and not option.startswith("name="))
     bare = url if match["query"] is None else url[: match.start("query") - 1]
     return SourceConfig(name, f"{bare}?{rest}" if rest else bare)
+
+
+def _own_name(match: re.Match[str]) -> str:
+    """The database's name, or the last one of a folder's path."""
+    path = unquote(match["path"] or "")
+    return path.rstrip("/").rpartition("/")[2] if match["scheme"].lower() == "files" else path
 
 
 def require_encoded(url: str, what: str) -> re.Match[str]:

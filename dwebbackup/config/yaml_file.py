@@ -26,6 +26,8 @@ class Entry:
     url: str = field(repr=False)
     name: str = ""
     schedule: str = ""
+    exclude: tuple[str, ...] = ()
+    """Of a folder: globs of what is left out of it."""
 
 
 class YamlFile(Layer):
@@ -70,8 +72,10 @@ class YamlFile(Layer):
         for entry in entries:
             self._faults.extend(_unknown(entry, LISTS[key], where))
             with Noting(self._faults):
-                said = {name: _plain(value, f"{name} of {where}") for name, value in entry.items()}
-                yield Entry(self._url(said, where), said.get("name", ""), said.get("schedule", ""))
+                globs = tuple(_texts(entry.get("exclude"), f"exclude of {where}"))
+                plain = {name: value for name, value in entry.items() if name != "exclude"}
+                said = {name: _plain(value, f"{name} of {where}") for name, value in plain.items()}
+                yield Entry(self._url(said, where), said.get("name", ""), said.get("schedule", ""), globs)
 
     def _url(self, entry: Mapping[str, str], where: str) -> str:
         values = {"URL": entry.get("url", ""), "URL_FILE": self._beside(entry.get("url_file", ""))}
@@ -121,6 +125,13 @@ def _unknown(entries: Iterable[Any], known: Sequence[str], where: str) -> Iterat
     for key in entries:
         if key not in known:
             yield WrongConfiguration(f"{where}: there is no setting {key!r}", closest(str(key), known))
+
+
+def _texts(value: Any, where: str) -> Iterator[str]:
+    """One, or a list of them."""
+    for each in value if isinstance(value, list) else [value]:
+        if text := _plain(each, where):
+            yield text
 
 
 def _plain(value: Any, where: str) -> str:

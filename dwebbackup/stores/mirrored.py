@@ -61,6 +61,11 @@ class Mirrored:
     def members(self) -> Sequence[Member]:
         return self._members
 
+    def begin_run(self) -> None:
+        with self._lock:
+            self._absent.clear()
+            self._missed.clear()
+
     def absent(self, name: str) -> tuple[str, ...]:
         return self._absent.get(name, ())
 

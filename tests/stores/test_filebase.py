@@ -40,7 +40,7 @@ SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>Please reduce your request rat
 
 
 @pytest.fixture
-def prefix() -> str:
+def folder() -> str:
     return f"filebase-{next(_prefixes)}"
 
 
@@ -48,11 +48,11 @@ Make = Callable[..., FilebaseStore]
 
 
 @pytest.fixture
-def make(ceph: Ceph, prefix: str) -> Make:
+def make(ceph: Ceph, folder: str) -> Make:
     """A store at a server in front of Ceph."""
 
     def store(between: Filebase, tier: str = "ipfs", **more: Any) -> FilebaseStore:
-        url = f"filebase://{ceph.common_bucket}/{prefix}?tier={tier}&endpoint={between.url}"
+        url = f"filebase://{ceph.common_bucket}/{folder}?tier={tier}&endpoint={between.url}"
         return FilebaseStore(Address.from_url(url), "filebase", ceph.key, **more)
 
     return store
@@ -94,12 +94,12 @@ class TestContract(StoreContract):
         return 100
 
 
-def test_a_configured_store_gives_its_links(ceph: Ceph, prefix: str):
+def test_a_configured_store_gives_its_links(ceph: Ceph, folder: str):
     with serving(Filebase(ceph.http)) as between:
-        store = configured(f"filebase://{ceph.common_bucket}/{prefix}?endpoint={between.url}", ceph.key)
+        store = configured(f"filebase://{ceph.common_bucket}/{folder}?endpoint={between.url}", ceph.key)
         assert store.put("w/1/a", b"a")[1:] == (f"ipfs://{as_kubo(b'a')}",)
         assert store.get("w/1/a") == b"a"
-        assert store.url == f"filebase://{ceph.common_bucket}/{prefix}?endpoint={between.url}"
+        assert store.url == f"filebase://{ceph.common_bucket}/{folder}?endpoint={between.url}"
 
 
 def configured(url: str, key: AccessKey) -> Store:
@@ -111,12 +111,12 @@ def configured(url: str, key: AccessKey) -> Store:
 class TestLinks:
     @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
     def test_a_cid_that_ipfs_itself_gives_by_a_known_profile_becomes_a_link(
-        self, ceph: Ceph, make: Make, prefix: str, theirs: dict[tuple[str, int], str], profile: Profile
+        self, ceph: Ceph, make: Make, folder: str, theirs: dict[tuple[str, int], str], profile: Profile
     ):
         with serving(Filebase(ceph.http, cid=lambda data: theirs[profile.name, len(data)])) as between:
             store = make(between)
             for size in SIZES:
-                link = f"filebase://{ceph.common_bucket}/{prefix}/w/1/a"
+                link = f"filebase://{ceph.common_bucket}/{folder}/w/1/a"
                 assert store.put("w/1/a", noise(size)) == (link, f"ipfs://{theirs[profile.name, size]}")
             assert [method for method, _ in between.asked] == ["PUT"] * len(SIZES)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 from dwebbackup.errors import WrongConfiguration
 
@@ -33,11 +33,11 @@ class Address:
     @classmethod
     def from_url(cls, url: str) -> Address:
         """Raises `WrongConfiguration`."""
-        parts = urlsplit(url)
-        path = os.fsdecode(unquote_to_bytes(parts.path))
-        if parts.netloc not in ("", "localhost") or not os.path.isabs(path) or "\0" in path:
+        where, _, query = url.partition("://")[2].partition("?")
+        path = os.fsdecode(unquote_to_bytes(where.removeprefix("localhost")))
+        if not os.path.isabs(path) or "\0" in path:
             raise WrongConfiguration(f"{url} does not name a folder", HINT)
-        said = list(_options(parts.query))
+        said = list(_options(query))
         exclude = tuple(value for key, value in said if key == "exclude")
         once = dict(said)
         if not all(glob.strip("/") for glob in exclude):
@@ -48,7 +48,7 @@ class Address:
 
 
 def _options(query: str) -> Iterator[tuple[str, str]]:
-    """Those of a URL; a `+` is one."""
+    """A `+` is one, not a blank."""
     for option in filter(None, query.split("&")):
         key, _, value = option.partition("=")
         if key not in ("exclude", "mounts", "identity"):

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from dwebbackup import stores
 from dwebbackup.errors import StoreUnreachable, WrongConfiguration
 from dwebbackup.links import cid as cids
 from dwebbackup.links.cid import Cid
 from dwebbackup.links.unixfs import V1_2025
 from dwebbackup.stores import Refused
+from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.web import Answer, Web
 
 _LARGEST = 64 * 1024 * 1024
@@ -54,6 +54,11 @@ class NodeError(StoreUnreachable):
     def is_lost(self) -> bool:
         """Whether it says that it does not have the block, and asked nobody else."""
         return "not found locally" in self.said or "could not find" in self.said or self.said.endswith("not found")
+
+    @property
+    def is_unknown_record(self) -> bool:
+        """Whether it says that nobody has a record of this name."""
+        return self.said.endswith("routing: not found")
 
     @property
     def is_not_pinned(self) -> bool:
@@ -200,3 +205,9 @@ class Rpc:
 
     def _not_rpc(self, said: str) -> Refused:
         return Refused(f"{self.host} is not the RPC of an IPFS node: it answers {said}", _NOT_RPC)
+
+
+def rpc_at(address: Address, token: str = "") -> Rpc:
+    """The node at *address*. *token*: what the server before it wants to see."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return Rpc(Web(address.base, timeout=address.timeout, ca=address.ca, headers=headers))

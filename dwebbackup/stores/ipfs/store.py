@@ -15,8 +15,8 @@ from dwebbackup.ports import Stored, StoreTraits
 from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, TooLarge, check_name, check_prefix, check_size, is_segment
 from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.ipfs.entries import Entry, newest, next_entry, of_name
-from dwebbackup.stores.ipfs.rpc import NodeError, Rpc
-from dwebbackup.stores.web import Endless, Web
+from dwebbackup.stores.ipfs.rpc import NodeError, rpc_at
+from dwebbackup.stores.web import Endless
 
 _AT_ONCE = 8
 """Folders that are listed at once."""
@@ -37,8 +37,7 @@ class IpfsStore:
     """
 
     def __init__(self, address: Address, name: str = "ipfs", token: str = "") -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._rpc = Rpc(Web(address.base, timeout=address.timeout, ca=address.ca, headers=headers))
+        self._rpc = rpc_at(address, token)
         self._address = address
         self._name = name
         self._root = f"/{address.folder}"
@@ -55,11 +54,6 @@ class IpfsStore:
     @property
     def traits(self) -> StoreTraits:
         return StoreTraits(distance=self._address.distance, deletion="unpinned")
-
-    @property
-    def rpc(self) -> Rpc:
-        """The node, for those who tell it of heads."""
-        return self._rpc
 
     def prepare(self) -> None:
         """Make the folder, if there is none. Raises `StoreUnreachable`."""
