@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from dwebbackup import networks
 from dwebbackup.config import Config, SourceConfig, StoreConfig
 from dwebbackup.errors import StoreUnreachable, WrongConfiguration
 from dwebbackup.ports import Finding, Member, Source, Store, Target
@@ -45,7 +46,7 @@ UPLOADS = 4
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, or all of them as one, for reading. *stop* ends its waits. Raises `WrongConfiguration`."""
-    return _for_reading(_places(config, stop), stop)
+    return _for_reading(_places(config, stop), stop, linked=_linked(config))
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
@@ -88,11 +89,26 @@ def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event
             Retrying(each.place, budget=budget if each.required else QUICK, stop=stop).prepare()
 
 
-def _for_reading(places: Sequence[_Configured], stop: threading.Event | None, budget: float = PATIENT) -> Store:
+def _linked(config: Config) -> Store | None:
+    """Strangers' gateways, where there is a store whose content they may have."""
+    if not config.gateways or not any(each.kind in networks.ON_IPFS for each in config.stores):
+        return None
+    from dwebbackup.stores.linked import Linked  # noqa: PLC0415  # as with S3Store
+
+    return Linked(networks.carrier(config))
+
+
+def _for_reading(
+    places: Sequence[_Configured],
+    stop: threading.Event | None,
+    budget: float = PATIENT,
+    linked: Store | None = None,
+) -> Store:
     if len(places) == 1:
-        return Retrying(places[0].place, budget=budget, stop=stop)
+        only = Retrying(places[0].place, budget=budget, stop=stop)
+        return Mirrored([Member(only)], linked) if linked else only
     each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
-    return Mirrored(tuple(each))
+    return Mirrored(tuple(each), linked)
 
 
 def store_and_links(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
@@ -100,6 +116,14 @@ def store_and_links(config: Config, linked: Store | None, stop: threading.Event 
     places = _places(config, stop)
     each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
     return Mirrored(tuple(each), linked)
+
+
+def store_to_mend(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
+    """The same for a repair, which goes on without those that do not answer: each is begun where that can be."""
+    for each in _places(config, stop):
+        with suppress(StoreUnreachable):
+            Retrying(each.place, budget=QUICK, stop=stop).prepare()
+    return store_and_links(config, linked, stop)
 
 
 def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.Event | None) -> Store:

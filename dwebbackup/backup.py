@@ -250,8 +250,9 @@ class _Run:
         self._store.put(HEAD, line)
         unheard = self._announce(ref, links)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
-        short = tuple(f"{each.facts.name} is incomplete: {why}" for each in taken for why in each.facts.shortfalls)
-        doubts = (*suspect, *short, *newest.doubts, *self._behind, *unheard, *self._checkpoints.clear(), *self._missed())
+        short = tuple(f"{it.facts.name} is incomplete: {why}" for it in taken for why in it.facts.shortfalls)
+        doubts = (*suspect, *short, *newest.doubts, *self._behind, *unheard)
+        doubts += (*self._checkpoints.clear(), *self._missed())
         return Done(
             Backup(ref, manifest, len(sealed), links),
             answered,

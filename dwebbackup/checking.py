@@ -13,7 +13,7 @@ from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.ports import Finding, Quiet, Store
-from dwebbackup.probe import Times, probe
+from dwebbackup.probe import Times, probe, probe_by_link
 from dwebbackup.report.wording import count, duration
 from dwebbackup.verify import verify
 
@@ -45,10 +45,12 @@ class Checked:
 
 
 def check_store(each: ConfiguredStore, key: Key | None, times: Times) -> Checked:
-    """Look at one store. Nothing is left in it, and where there is none, none is made."""
+    """Look at one store. Nothing is left in it that can be taken away, and where there is none, none is made."""
     if not each.begun:
         hint = "the first backup begins it; should there be backups already: is its disk mounted, and the path right?"
         return Checked((Finding("begun", "warning", f"there is no store in {each.store.url} yet", hint),))
+    if not each.store.traits.lists:
+        return Checked(tuple(probe_by_link(each.store, times)))
     findings: list[Finding] = []
     opened: list[Opened] = []
     asked = False

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from dwebbackup import heads, records
 from dwebbackup.access import GAP, Opened, open_writer
 from dwebbackup.catalog import Backup
-from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, ObjectMissing, StoreUnreachable
+from dwebbackup.errors import (
+    Damaged,
+    DwebbackupError,
+    KeyForbids,
+    NoSuchBackup,
+    ObjectMissing,
+    StoreUnreachable,
+    WrongConfiguration,
+)
 from dwebbackup.keys import Key, OwnerKey
 from dwebbackup.links import ipns, registry
 from dwebbackup.manifest import Manifest, ManifestRef
@@ -198,7 +206,7 @@ def _follow(opened: Opened, gathered: Gathered, leads: Sequence[Lead], carrier: 
         for link in dict.fromkeys(lead.link for lead in leads if lead.sequence == sequence):
             try:
                 found.append(_fetched(opened, gathered, sequence, link, carrier))
-            except (Damaged, KeyForbids, StoreUnreachable) as error:
+            except (Damaged, KeyForbids, StoreUnreachable, WrongConfiguration) as error:
                 failures.append(error)
                 located.doubts.append(f"writer {opened.number}: what leads to backup {sequence} is no good: {error}")
         if found:

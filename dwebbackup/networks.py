@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from dwebbackup.config import Config, StoreConfig
+from dwebbackup.config.layers import as_variable
 from dwebbackup.errors import WrongConfiguration
 from dwebbackup.links.pasted import Pasted
 from dwebbackup.locating import Networks
 from dwebbackup.ports import Carrier, Finder, Publisher
+from dwebbackup.stores.retrying import Retrying
 
 # Everything that asks a web server is imported where it is needed: that takes a tenth of a second, and `list` in a
 # folder need not wait for it.
 
+PATIENCE = 60.0
+"""Seconds for which all are asked again for an object that none could give: they search their networks meanwhile."""
+
 _NODES = ("ipfs+http", "ipfs+https")
 _PORTALS = ("skynet+http", "skynet+https")
-_ON_IPFS = (*_NODES, "filebase")
+ON_IPFS = (*_NODES, "filebase")
 """Kinds of stores with CIDs: what is in them is on IPFS, and so is the writer's head."""
 
 
-def networks(config: Config, seen: Pasted | None = None) -> Networks:
-    """Whom to ask where there is no store. *seen*: where a link was seen; those there are asked, too.
+def networks(config: Config, seen: Pasted | None = None, stop: threading.Event | None = None) -> Networks:
+    """Whom to ask where there is no store. *seen*: where a link was seen; those there are asked, too. *stop* ends waits.
 
     Raises `WrongConfiguration` when there is nobody.
     """
     from dwebbackup.stores.linked import Linked  # noqa: PLC0415
 
     carriers = carrier(config, seen)
-    return Networks(tuple(_finders(config, seen)), carriers, Linked(carriers))
+    behind = Retrying(Linked(carriers), budget=PATIENCE, stop=stop)
+    return Networks(tuple(_finders(config, seen)), carriers, behind)
 
 
 def carrier(config: Config, seen: Pasted | None = None) -> Carrier:
@@ -58,7 +65,10 @@ def _carriers(config: Config, seen: Pasted | None) -> Iterator[Carrier]:
 
 
 def _finders(config: Config, seen: Pasted | None) -> Iterator[Finder]:
+    from dwebbackup.stores.ipfs.address import Address  # noqa: PLC0415
     from dwebbackup.stores.ipfs.names import GatewayFinder, Router  # noqa: PLC0415
+    from dwebbackup.stores.ipfs.routing import NodeFinder  # noqa: PLC0415
+    from dwebbackup.stores.ipfs.rpc import rpc_at  # noqa: PLC0415
     from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415
     from dwebbackup.stores.skynet.registry import PortalFinder  # noqa: PLC0415
     from dwebbackup.stores.web import Web  # noqa: PLC0415
@@ -67,6 +77,8 @@ def _finders(config: Config, seen: Pasted | None) -> Iterator[Finder]:
         yield GatewayFinder(Web(url))
     for url in config.routers:
         yield Router(Web(url))
+    for store in _of_kind(config, _NODES):
+        yield NodeFinder(store.called, rpc_at(Address.from_url(store.url), _token(store)))
     for store in _of_kind(config, _PORTALS):
         yield PortalFinder(store.called, portal_at(store.url, _token(store)))
     for url in _with_seen(config.portals, seen, ("sia",)):
@@ -80,16 +92,44 @@ def publishers(config: Config) -> tuple[Publisher, ...]:
 
 
 def _publishers(config: Config) -> Iterator[Publisher]:
-    if any(_of_kind(config, _ON_IPFS)) and config.routers:
+    if any(_of_kind(config, ON_IPFS)) and config.routers:
         from dwebbackup.stores.ipfs.names import Router  # noqa: PLC0415
         from dwebbackup.stores.web import Web  # noqa: PLC0415
 
         yield from (Router(Web(url)) for url in config.routers)
-    for store in _of_kind(config, _PORTALS):
+    for store in config.stores:
+        yield from _publisher(store)
+
+
+def _publisher(store: StoreConfig) -> Iterator[Publisher]:
+    """Of the network that *store* is a part of."""
+    if store.kind in _NODES:
+        from dwebbackup.stores.ipfs.address import Address  # noqa: PLC0415
+        from dwebbackup.stores.ipfs.routing import NodePublisher  # noqa: PLC0415
+        from dwebbackup.stores.ipfs.rpc import rpc_at  # noqa: PLC0415
+
+        yield NodePublisher(store.called, rpc_at(Address.from_url(store.url), _token(store)))
+    elif store.kind in _PORTALS:
         from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415
         from dwebbackup.stores.skynet.registry import PortalPublisher  # noqa: PLC0415
 
         yield PortalPublisher(store.called, portal_at(store.url, _token(store)))
+    elif store.kind == "filebase" and (label := store.option("names")):
+        yield _filebase_name(store, label)
+
+
+def _filebase_name(store: StoreConfig, label: str) -> Publisher:
+    from dwebbackup.stores.filebase import NAMES, FilebaseNames  # noqa: PLC0415
+    from dwebbackup.stores.s3_address import AccessKey  # noqa: PLC0415
+    from dwebbackup.stores.web import Web  # noqa: PLC0415
+
+    secrets = store.secrets
+    if not secrets or not secrets.access_key_id:
+        raise WrongConfiguration(
+            f"store {store.called} has a name at Filebase, and no access key that could change it",
+            f"set DWEBBACKUP_STORE_{as_variable(store.called)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY",
+        )
+    return FilebaseNames(AccessKey(secrets.access_key_id, secrets.secret_access_key), label, Web(NAMES))
 
 
 def _of_kind(config: Config, kinds: tuple[str, ...]) -> Iterator[StoreConfig]:

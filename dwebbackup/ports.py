@@ -242,15 +242,16 @@ class Dump(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a source's database stands, for whoever thinks of restoring into it."""
+    """How a source's database or folder stands, for whoever thinks of restoring into it."""
 
     state: Literal["absent", "empty", "rowless", "full"]
     """*absent*: its server answers, and has none of that name. *empty*: nothing in it but extensions, as they come.
-    *rowless*: things that somebody made, and no row or large object. *full*: anything else."""
+    *rowless*: things that somebody made, and no row, large object or file. *full*: anything else."""
     identity: str = ""
     """As `SourceFacts.identity`; empty when absent."""
     objects: tuple[str, ...] = ()
     """The first few things that are in it."""
+    what: Literal["database", "folder"] = "database"
 
 
 class Source(Protocol):

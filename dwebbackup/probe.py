@@ -18,6 +18,9 @@ SIZE = 1024 * 1024
 SLOW = 128 * 1024
 """Bytes a second below which it is said how long a large backup would take."""
 
+GREETING = b"dwebbackup was here\n"
+"""Where nothing can be taken away again: the same for everybody, so that there is only one of it."""
+
 LEFT_OVER = 3600
 """Seconds after which a probe is one that somebody could not take away."""
 
@@ -40,6 +43,23 @@ def probe(store: Store, times: Times | None = None) -> list[Finding]:
     """Try every verb on *store*, which begins at a writer's prefix; an object of 1 MiB comes and goes."""
     name = f"{PROBES}{secrets.token_hex(8)}"
     return [_missing(store, name), *_Probe(store, times or Times(), name).run()]
+
+
+def probe_by_link(store: Store, times: Times | None = None) -> list[Finding]:
+    """The same for a *store* that keeps nothing under a name: a few bytes go there, come back by their link, and stay."""
+    monotonic = (times or Times()).monotonic
+    began = monotonic()
+    step = "put"
+    try:
+        links = store.put("probe", GREETING)
+        step = "get"
+        came = store.get("probe", links)
+    except DwebbackupError as error:
+        return [Finding.of(step, error)]
+    if came != GREETING:
+        return [_wrong("get", "the store gave back other bytes than were put there")]
+    told = f"{store.url} takes a file and gives it back by its link, in {duration(monotonic() - began)}"
+    return [Finding("reached", "ok", told)]
 
 
 def _missing(store: Store, name: str) -> Finding:

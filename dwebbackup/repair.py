@@ -49,8 +49,7 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        lacking = any(each.missing or each.wrong for each in self.shortfalls)
-        return not lacking and not any(each.lacking for each in self.signed)
+        return not any(each.lacking for each in self.shortfalls) and not any(each.lacking for each in self.signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,7 @@ def carry_out(
     """
     copying = Copying(opened.catalog.store, planned.where, planned.out_of, stop or threading.Event())
     progress = progress or Quiet()
-    progress.begin("repairing", sum(need.size for each in planned.shortfalls for need in _lacking(each)))
+    progress.begin("repairing", sum(need.size for each in planned.shortfalls for need in each.lacking))
     copying.copy(_targets(planned.shortfalls), progress.advance)
     progress.end()
     for each in planned.signed:
@@ -181,15 +180,11 @@ def carry_out(
     )
 
 
-def _lacking(shortfall: Shortfall) -> tuple[Need, ...]:
-    return (*shortfall.missing, *shortfall.wrong)
-
-
 def _targets(shortfalls: Sequence[Shortfall]) -> dict[Need, list[Member]]:
     """Where each object is to be put, so that it is fetched once."""
     found: dict[Need, list[Member]] = {}
     for shortfall in shortfalls:
-        for need in _lacking(shortfall):
+        for need in shortfall.lacking:
             found.setdefault(need, []).append(shortfall.member)
     return found
 

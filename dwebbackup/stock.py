@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dwebbackup.catalog import Backup, Catalog
-from dwebbackup.errors import DwebbackupError
-from dwebbackup.manifest import Head, PackEntry
+from dwebbackup import records
+from dwebbackup.catalog import GENESIS, Backup, Catalog
+from dwebbackup.errors import Damaged, DwebbackupError, ObjectMissing, ToolMissing
+from dwebbackup.manifest import Genesis, Head, PackEntry
 from dwebbackup.needs import Need, manifest_and_indexes, pack_need
-from dwebbackup.ports import members
+from dwebbackup.ports import Store, members
 from dwebbackup.whereabouts import ABSENT, Readings, Shortfall, look, shortfalls
 
 SINGULAR = {"packs": "pack", "indexes": "index", "manifests": "manifest"}
@@ -71,6 +72,22 @@ class Stock:
         if size != ABSENT:
             return f"has {size} bytes, not {pack.size}"
         return "is in no store that answered" if self._where.problems else "is missing"
+
+    def marks(self, owner_key: bytes) -> Iterator[Finding]:
+        """Where a mark of the writer's start is not the owner's. A reader's line does not say who that is."""
+        for _, member in self._where.answering():
+            if member.store.traits.lists and (wrong := self._wrong_with_mark(member.store, owner_key)):
+                yield Finding("error", "genesis", wrong + (f" (in store {member.store.name})" if self.several else ""))
+
+    def _wrong_with_mark(self, store: Store, owner_key: bytes) -> str:
+        """Empty where all is well, or there is none."""
+        try:
+            genesis = records.read_line(Genesis, store.get(GENESIS), owner_key)
+        except ObjectMissing:
+            return ""
+        except (Damaged, ToolMissing) as error:
+            return str(error)
+        return "" if genesis.writer == self._catalog.writer else f"marks the start of another writer, {genesis.writer}"
 
     # --- the bytes ---
 

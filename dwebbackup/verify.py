@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dwebbackup import lineage, records
+from dwebbackup import lineage
 from dwebbackup.access import Opened
-from dwebbackup.catalog import GENESIS, Backup, Catalog, Newest
+from dwebbackup.catalog import Backup, Catalog, Newest
 from dwebbackup.errors import Damaged, KeyForbids, ObjectMissing, ToolMissing
 from dwebbackup.fetching import Layout, PackReader, Span, what_to_do
 from dwebbackup.holdings import PAST, Unreadable
-from dwebbackup.manifest import Genesis, ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
+from dwebbackup.manifest import ManifestRef, ObjectRef, PackEntry, StreamRecord, Summary
 from dwebbackup.needs import counting
 from dwebbackup.ports import Progress
 from dwebbackup.slim import SlimIndexes
@@ -48,6 +48,8 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     listed = Listed((backup.ref,), frozenset([backup.ref])) if backup else _listed(opened, findings)
     backups = [backup] if backup else _read_all(opened.catalog, listed.refs, findings)
     stock = Stock(opened.catalog)
+    if not backup and opened.owner_key:
+        findings.extend(stock.marks(opened.owner_key))
     indexes = SlimIndexes(opened.catalog)
     packs: dict[str, PackEntry] = {}
     keys: dict[str, bytes] = {}
@@ -97,7 +99,6 @@ def _keys(
 def _listed(opened: Opened, findings: list[Finding]) -> Listed:
     """All manifests; the chain as the head and they tell it."""
     catalog = opened.catalog
-    findings.extend(_genesis(opened))
     try:
         newest = catalog.newest()
     except (Damaged, ToolMissing) as error:
@@ -117,24 +118,6 @@ def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Find
             yield read
         else:
             findings.append(Finding("error", f"manifest {ref.id}", str(read)))
-
-
-def _genesis(opened: Opened) -> Iterable[Finding]:
-    """Whether the mark of the writer's start, where there is one, is the owner's.
-
-    A reader's line does not say who that is.
-    """
-    if opened.owner_key is None:
-        return
-    try:
-        genesis = records.read_line(Genesis, opened.catalog.store.get(GENESIS), opened.owner_key)
-    except ObjectMissing:
-        return
-    except (Damaged, ToolMissing) as error:
-        yield Finding("error", "genesis", str(error))
-    else:
-        if genesis.writer != opened.catalog.writer:
-            yield Finding("error", "genesis", f"marks the start of another writer, {genesis.writer}")
 
 
 def _chain(newest: Newest) -> Iterable[Finding]:

@@ -148,6 +148,11 @@ class Shortfall:
         """Of the store."""
         return self.member.store.name
 
+    @property
+    def lacking(self) -> tuple[Need, ...]:
+        """What is to be put there."""
+        return (*self.missing, *self.wrong)
+
 
 def shortfalls(where: Whereabouts, needs: Collection[Need], readings: Readings | None = None) -> list[Shortfall]:
     """Of each member; by their listings, and where copies were read, by these."""

@@ -7,16 +7,18 @@ found = locate(OWNER, world.asking(teller))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from dwebbackup import clock, heads
 from dwebbackup.errors import ObjectMissing, StoreUnreachable
+from dwebbackup.keys import OwnerKey
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.unixfs import PROFILES, cid_of
 from dwebbackup.locating import Networks
 from dwebbackup.ports import Finder, HeadKeys, Lead
 from dwebbackup.stores.linked import Linked
 from faulty import MemoryStore
+from synthetic import OWNER
 
 
 class World:
@@ -47,26 +49,16 @@ class World:
 
 
 class Teller:
-    """Has a record of a writer, or another one than it should, or none."""
+    """Keeps records by the key under which they are asked for, whatever is in them."""
 
-    def __init__(self, name: str, *records: bytes, now: float | None = None) -> None:
+    def __init__(self, name: str, records: Mapping[bytes, bytes], now: float | None = None) -> None:
         self.name = name
         self.records = records
         self.now = now
-        self.asked: list[HeadKeys] = []
 
     def find(self, keys: HeadKeys) -> Lead | None:
-        """Of several records, the first that is good; where none is, what is wrong with the last."""
-        self.asked.append(keys)
-        wrong: Exception | None = None
-        for record in self.records:
-            try:
-                return heads.told_by_record(record, keys, self.now or clock.now(), self.name)
-            except Exception as error:  # noqa: BLE001  # told at the end
-                wrong = error
-        if wrong and len(self.records) == 1:
-            raise wrong
-        return None
+        record = self.records.get(keys.ipns)
+        return heads.told_by_record(record, keys, self.now or clock.now(), self.name) if record else None
 
 
 class Silent:
@@ -79,9 +71,8 @@ class Silent:
         raise StoreUnreachable(f"{self.name} does not answer")
 
 
-def records_of(*stores: MemoryStore) -> Sequence[bytes]:
-    """The IPNS records that backups left in *stores*."""
-    found = []
-    for store in stores:
-        found += [data for name, data in store.objects.items() if name.endswith(f"/{heads.IPNS_RECORD}")]
-    return found
+def records_of(store: MemoryStore, owner: OwnerKey = OWNER) -> dict[bytes, bytes]:
+    """The IPNS records that backups left in *store*, as a network has them."""
+    writers = [owner.writer(number) for number in range(1, 10)]
+    named = {writer.head_keys.ipns: f"w/{writer.id}/{heads.IPNS_RECORD}" for writer in writers}
+    return {key: store.objects[name] for key, name in named.items() if name in store.objects}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from dwebbackup import assemble
+from dwebbackup import assemble, networks
 from dwebbackup.access import below
 from dwebbackup.backup import Done, Options, back_up
 from dwebbackup.cli.choosing import writer_numbers
@@ -17,6 +18,7 @@ from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids
 from dwebbackup.exclusive import exclusive
 from dwebbackup.keys import OwnerKey, ReaderKey, WriterKey
+from dwebbackup.remembered import usual_memory
 from dwebbackup.report.wording import count, duration, size
 
 
@@ -72,9 +74,11 @@ def command(
             max_snapshot=config.max_snapshot,
             accept=accept,
             suspect_below=config.suspect_below,
+            publishers=networks.publishers(config),
             progress=progress,
         )
         done = back_up(parts, below(store, writer.id), writer, options)
+    usual_memory(os.environ).see(writer.id, done.backup.ref.sequence)
     session.report(document(done, notes), text(done, notes), good=not done.doubts)
     return session.end(done.doubts)
 

@@ -152,7 +152,7 @@ def reach(key: Key, config: Config, name: str = "latest", *, from_networks: bool
     if config.stores and not from_networks:
         return Reached(key, _in_stores(key, config))
     log.logger(__name__).info("asking the networks for backups", gateways=config.gateways, portals=config.portals)
-    return _of(key, locating.locate(key, networks(config)))
+    return _of(key, locating.locate(key, networks(config, stop=STOP)))
 
 
 def _of(key: Key, located: Located) -> Reached:
@@ -170,7 +170,7 @@ def _in_stores(key: Key, config: Config) -> list[Opened]:
 
 def _by_link(key: Key, config: Config, seen: pasted.Pasted) -> Reached:
     """A name of a writer's own head is followed as one; any other name is just another way to write a link."""
-    asked = networks(config, seen)
+    asked = networks(config, seen, STOP)
     link = seen.link
     if seen.leads_on:
         if number := locating.writer_called(key, link):
@@ -186,8 +186,8 @@ def _by_file(key: Key, config: Config, path: str) -> Reached:
     """A manifest that is at hand need not be in any store."""
     sealed = _content(path)
     if not config.stores:
-        return _chosen(key, sealed, networks(config).behind)
-    links = networks(config).behind if config.gateways or config.portals else None
+        return _chosen(key, sealed, networks(config, stop=STOP).behind)
+    links = networks(config, stop=STOP).behind if config.gateways or config.portals else None
     return _chosen(key, sealed, assemble.store_and_links(config, links, STOP))
 
 

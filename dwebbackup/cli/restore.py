@@ -12,7 +12,7 @@ from dwebbackup.cli.choosing import Wanted, overdue
 from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.reaching import from_networks, reach
 from dwebbackup.cli.session import Session, key_of, with_session
-from dwebbackup.report.wording import count, duration
+from dwebbackup.report.wording import contents, duration
 from dwebbackup.restore import Done, Options, plan, restore
 
 GOES_ON = (
@@ -24,7 +24,7 @@ GOES_ON = (
 @click.command()
 @click.argument("backup")
 @click.option(
-    "--to", "target", default="", metavar="URL", help="The database to fill: postgresql://USER@HOST/DATABASE."
+    "--to", "target", default="", metavar="URL", help="What to fill: postgresql://USER@HOST/DATABASE, files:///FOLDER."
 )
 @click.option("--source", metavar="NAME", help="Which of the backup's sources, if it has several.")
 @click.option(
@@ -40,9 +40,9 @@ GOES_ON = (
     "tables",
     multiple=True,
     metavar="NAME",
-    help="Only this table, with what belongs to it: orders, shop.orders, 'shop.*'; may be given more than once.",
+    help="Only this table of a database, with what belongs to it: orders, shop.orders, 'shop.*'; may be given more than once.",
 )
-@click.option("--replace", is_flag=True, help="The database may hold something; it is kept under another name.")
+@click.option("--replace", is_flag=True, help="The target may hold something; that is kept under another name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--jobs", type=int, metavar="N", help="Tables filled at once. [DWEBBACKUP_JOBS]")
 @with_session
@@ -60,15 +60,15 @@ def command(
     dry_run: bool,
     jobs: int | None,
 ) -> int | None:
-    """Bring a backup back into a database.
+    """Bring a backup back into a database or a folder.
 
     BACKUP is `latest`, an id from `dwebbackup list`, a time (2026-11-20T03:00, UTC: the newest backup not later
     than that), a copy of its manifest, or a link: ipfs://CID, ipns://NAME, sia://SKYLINK, or the address of one of
     these at a gateway or portal. A link, and a copy of a manifest whose links it has, need no store; and where no store
     is configured, the key alone finds what networks have.
 
-    The database is filled under a temporary name and renamed when it is complete, so that nobody ever connects
-    to half of it. One that holds anything is refused without --replace.
+    The database or folder is filled under a temporary name and renamed when it is complete, so that nobody ever
+    meets half of it. One that holds anything is refused without --replace.
     """
     give_back_large_buffers()
     config = session.config(target=target, jobs=jobs)
@@ -113,6 +113,6 @@ def document(done: Done) -> dict[str, Any]:
 def text(done: Done) -> str:
     """The restore, for people."""
     restored = done.restored
-    figures = f"{count(restored.tables, 'table')}, {count(restored.rows, 'row')}, {duration(done.seconds)}"
+    figures = f"{contents(restored.tables, restored.rows, restored.unit)}, {duration(done.seconds)}"
     first = f"backup {done.backup.ref.id} is restored to {restored.target}: {figures}"
     return "\n".join([first, *(f"note: {note}" for note in restored.notes)])

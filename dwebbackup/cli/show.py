@@ -59,7 +59,8 @@ def _lines(backup: Backup, manifest: Manifest) -> Iterator[str]:
 def _source(source: SourceRecord, tally: Tally) -> Iterator[str]:
     facts = source.facts
     yield f"source     {facts.name}"
-    yield f"database   {facts.database}, {facts.kind} {facts.server_version}, {facts.encoding}"
+    what = f"{facts.kind} {facts.server_version}".rstrip()
+    yield f"database   {', '.join(filter(None, (facts.database, what, facts.encoding)))}"
     yield f"identity   {facts.identity}"
     if tally.follows:
         yield f"follows    {tally.follows}, whose history goes on here"
@@ -71,6 +72,8 @@ def _source(source: SourceRecord, tally: Tally) -> Iterator[str]:
         yield f"{key.replace('_', ' '):<10} {value}"
     if facts.extensions:
         yield "extensions " + ", ".join(f"{each.name} {each.version}" for each in facts.extensions)
+    for why in facts.shortfalls:
+        yield f"incomplete {why}"
     for note in facts.notes:
         yield f"note       {note}"
     yield ""

@@ -109,7 +109,7 @@ def _with_globs(entry: Entry) -> str:
     if not entry.exclude:
         return entry.url
     if not entry.url.lower().startswith("files:"):
-        raise WrongConfiguration("a source has `exclude`, and is no folder", "only files:///FOLDER can leave things out")
+        raise WrongConfiguration("a source has `exclude`, and is no folder", "only files:///FOLDER leaves things out")
     more = "&".join(f"exclude={quote(glob)}" for glob in entry.exclude)
     return f"{entry.url}{'&' if '?' in entry.url else '?'}{more}"
 

@@ -89,6 +89,11 @@ class StoreConfig:
         """The URL's scheme."""
         return self.url.partition("://")[0].lower()
 
+    def option(self, name: str) -> str:
+        """Of its URL; empty where it is not there."""
+        said = (option.partition("=") for option in self.url.partition("?")[2].split("&"))
+        return next((unquote(value) for key, _, value in said if key == name), "")
+
     @property
     def called(self) -> str:
         """Its name, or the one that a store of its kind has without."""

@@ -12,8 +12,9 @@ from dwebbackup.daemon.keeper import Keeper
 from dwebbackup.daemon.orphans import reap
 from dwebbackup.daemon.parts import Parts
 from dwebbackup.daemon.status import Run
-from dwebbackup.errors import DwebbackupError
+from dwebbackup.errors import DwebbackupError, StoreUnreachable
 from dwebbackup.policy import Policy
+from dwebbackup.ports import Member, members
 from dwebbackup.prune import Pruned, prune
 from dwebbackup.report import log
 from dwebbackup.report.notices import Notice
@@ -77,10 +78,24 @@ def _warn_of_floor(selection: Selection, policy: Policy, tell: Callable[[Notice]
 
 
 def _measure(parts: Parts, journal: Journal) -> None:
-    """How much of the store is this writer's."""
-    packs = [stored.size for stored in parts.own_store.list("packs/")]
+    """How much of each store is this writer's."""
+    for member in members(parts.own_store):
+        if member.store.traits.lists:
+            _measure_one(member, journal)
+
+
+def _measure_one(member: Member, journal: Journal) -> None:
+    """Raises what hinders it in a store that must have everything; another one is in trouble, and that is all."""
+    try:
+        packs = [stored.size for stored in member.store.list("packs/")]
+    except StoreUnreachable as error:
+        if member.required:
+            raise
+        trouble = problem(error, "store")
+        journal.store(member.store.name, lambda store: replace(store, problem=trouble))
+        return
     journal.store(
-        parts.store.name,
+        member.store.name,
         lambda store: replace(store, answered=clock.now(), packs=len(packs), bytes=sum(packs), problem=None),
     )
 

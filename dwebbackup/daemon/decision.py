@@ -47,11 +47,12 @@ def decide(condition: Condition, holdings: Holdings, *, can_open: bool, has_key:
     *can_open*: there is a key that opens the rows of that backup; *has_key*: there is one, for whatever.
     """
     if condition.state == "full":
-        return Decision("go on", "the database holds data, and is left as it is")
+        return Decision("go on", f"the {condition.what} holds data, and is left as it is")
+    parts, piece = ("folders", "file") if condition.what == "folder" else ("tables", "row")
     what = {
-        "absent": "the database is not there",
-        "empty": "the database is empty",
-        "rowless": f"the database has tables ({', '.join(condition.objects[:3])}), and not one row",
+        "absent": f"the {condition.what} is not there",
+        "empty": f"the {condition.what} is empty",
+        "rowless": f"the {condition.what} has {parts} ({', '.join(condition.objects[:3])}), and not one {piece}",
     }[condition.state]
     if holdings.doubt:
         return Decision(
@@ -78,7 +79,7 @@ def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_op
             "somebody, perhaps the app's migrations, was here before the restore: drop the database, and it is "
             "restored; or `dwebbackup backup --accept`, if it is meant to be so",
         )
-    if condition.state == "empty" and not holdings.tables:
+    if condition.state == "empty" and not (holdings.tables or holdings.rows):
         return Decision("go on", f"{what}, like the newest backup {holdings.backup}")
     if can_open:
         return Decision("restore", f"{what}: it is restored from backup {holdings.backup}")

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dwebbackup import backup, clock, lineage, restore
@@ -16,14 +17,15 @@ from dwebbackup.daemon.decision import Decision, Holdings, decide
 from dwebbackup.daemon.journal import Journal, Watched, problem
 from dwebbackup.daemon.parts import Kept, Parts
 from dwebbackup.daemon.past import Origin, Past, holdings, past
-from dwebbackup.daemon.status import CORRECTION, Kind, Outcome, Problem, Run, What
+from dwebbackup.daemon.status import CORRECTION, Kind, Outcome, Problem, Run, StoreStatus, What
 from dwebbackup.errors import BackupFailed, DwebbackupError, Interrupted
 from dwebbackup.exclusive import exclusive, last_run
 from dwebbackup.manifest import Restoration
+from dwebbackup.ports import Several, members
 from dwebbackup.records import signer_of
 from dwebbackup.report import log
 from dwebbackup.report.notices import Event, Notice
-from dwebbackup.report.wording import count, duration, size
+from dwebbackup.report.wording import contents, count, duration, size
 from dwebbackup.schedule import good_until, next_run
 
 FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0
@@ -184,8 +186,8 @@ class Keeper:
             self._journal.note(self.name, moving=None)
         restored = done.restored
         sentence = (
-            f"restored from backup {done.backup.ref.id}: {count(restored.tables, 'table')}, "
-            f"{count(restored.rows, 'row')}"
+            f"restored from backup {done.backup.ref.id}: "
+            f"{contents(restored.tables, restored.rows, restored.unit)}"
         )
         outcome: Outcome = "incomplete" if done.warnings else "ok"
         self._journal.ran(self._run("restore", began, clock_, outcome, "; ".join((sentence, *done.warnings))))
@@ -228,6 +230,7 @@ class Keeper:
             raise
         else:
             self._running.went_well()
+            self._note_stores()
             self._began = began
             self._identity = done.backup.manifest.tallies[0].identity
             self._tell_of(done, began, clock_)
@@ -235,6 +238,14 @@ class Keeper:
             self.refresh()
         finally:
             self._journal.note(self.name, phase="idle", moving=None, next_run=self.due_at())
+
+    def _note_stores(self) -> None:
+        """Which of several stores took everything, and which did not."""
+        store, now = self._parts.store, clock.now()
+        missed = store.missed() if isinstance(store, Several) else {}
+        for member in members(store):
+            name = member.store.name
+            self._journal.store(name, partial(_noted, missed=missed.get(name, ""), now=now))
 
     def _back_up(self, seconds: float | None) -> backup.Done:
         parts, config = self._parts, self._parts.config
@@ -247,6 +258,7 @@ class Keeper:
             next_by=clock.iso(good_until(self._kept.schedule, clock.now(), self.name)),
             max_snapshot=config.max_snapshot,
             suspect_below=config.suspect_below,
+            publishers=parts.publishers,
             stop=stop if timer else self._stop,
             progress=Watched(self._journal, self.name),
         )
@@ -357,3 +369,10 @@ class Keeper:
 
 def _hint(error: BaseException) -> str:
     return error.hint if isinstance(error, DwebbackupError) else ""
+
+
+def _noted(status: StoreStatus, missed: str, now: float) -> StoreStatus:
+    if not missed:
+        return replace(status, answered=now, problem=None)
+    hint = "the next backup, or `dwebbackup repair`, copies what it lacks"
+    return replace(status, problem=Problem("store", f"it missed something of the last backup: {missed}", hint, now))

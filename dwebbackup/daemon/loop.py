@@ -26,6 +26,7 @@ from dwebbackup.daemon.status import SourceStatus, StoreStatus
 from dwebbackup.daemon.watch import Watch
 from dwebbackup.errors import DwebbackupError, WrongConfiguration
 from dwebbackup.keys import ReaderKey
+from dwebbackup.ports import members
 from dwebbackup.report import log
 from dwebbackup.report.notices import Channel, Notice, Notifier, parse_channel
 from dwebbackup.report.redaction import hide
@@ -157,7 +158,7 @@ class Sidecar:
                 for kept in parts.kept
             ]
         )
-        journal.stores([StoreStatus(parts.store.name, parts.store.url, clock.now())])
+        journal.stores([StoreStatus(each.store.name, each.store.url, clock.now()) for each in members(parts.store)])
         self._keepers = [Keeper(kept, parts, journal, self._say, self._stop) for kept in parts.kept]
         log.logger(__name__).info(
             "configured", writer=parts.writer.id, sources=[kept.source.name for kept in parts.kept]
@@ -258,7 +259,7 @@ def _hide(found: Config) -> None:
             secrets.append(password)
     for store in found.stores:
         if store.secrets:
-            secrets += [store.secrets.secret_access_key, store.secrets.session_token]
+            secrets += [store.secrets.secret_access_key, store.secrets.session_token, store.secrets.token]
     for secret in filter(None, secrets):
         hide(secret)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from dwebbackup import assemble
+from dwebbackup import assemble, networks
 from dwebbackup.access import Opened, below, open_store, open_writer
 from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids, NoSuchBackup, WrongConfiguration
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey, parse_key
-from dwebbackup.ports import Source, Store, Target
+from dwebbackup.ports import Publisher, Source, Store, Target
 from dwebbackup.schedule import Schedule
 
 WORDS = (
@@ -49,6 +49,8 @@ class Parts:
     """What that writer sees, at a look."""
     recipients: tuple[bytes, ...]
     uploads: int
+    publishers: tuple[Publisher, ...]
+    """Networks that are told of each new head."""
     kept: tuple[Kept, ...]
     restore_key: Key | None
     """What opens rows."""
@@ -102,6 +104,7 @@ def put_together(config: Config, stop: threading.Event) -> Parts:
         open_writer(writer, writer.number, quick),
         recipients,
         assemble.uploads(config),
+        networks.publishers(config),
         kept,
         restore_key,
         warnings,

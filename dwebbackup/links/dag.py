@@ -85,19 +85,26 @@ def _node(cid: Cid, block: bytes) -> _Node:
     """Raises `Damaged` where its own numbers do not fit each other."""
     if cid.codec is not Codec.DAG_PB:
         raise Damaged(f"{cid.text} is the name of a key, not of a file")
-    node, said = _Node(), False
     try:
-        for number, value in each_field(block):
-            if number == 2 and isinstance(value, bytes) and not said:
-                node.children.append(_child(value))
-            elif number == 1 and isinstance(value, bytes) and not said:
-                _read_unixfs(node, value)
-                said = True
-            else:
-                raise Damaged(f"field {number} is one that such a node does not have, or out of order")
-        _check(node)
+        return _read_node(block)
     except Damaged as error:
         raise Damaged(f"block {cid.text} is not a file's: {error}") from error
+
+
+def _read_node(block: bytes) -> _Node:
+    """Links stand before the rest, which is there once."""
+    node, rest = _Node(), False
+    for number, value in each_field(block):
+        if number == 2 and isinstance(value, bytes) and not rest:
+            node.children.append(_child(value))
+        elif number == 1 and isinstance(value, bytes) and not rest:
+            _read_unixfs(node, value)
+            rest = True
+        else:
+            raise Damaged(f"field {number} is one that such a node does not have, or out of order")
+    if not rest:
+        raise Damaged("it does not say of what type it is")
+    _check(node)
     return node
 
 

@@ -32,6 +32,11 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
+def contents(tables: int, rows: int, unit: str = "row") -> str:
+    """`12 tables, 1,204 rows`; `1,204 files` of what has no tables."""
+    return f"{count(tables, 'table')}, {count(rows, 'row')}" if unit == "row" else count(rows, unit)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns as wide as what stands in them; those numbered in *right* are aligned to the right."""
     lines = [list(head), *map(list, rows)]

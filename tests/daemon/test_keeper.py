@@ -88,7 +88,7 @@ class Care:
         self.stop = threading.Event()
         kept = Kept(database, database, "synthetic:app", Schedule(schedule))
         parts = Parts(
-            Config(jobs=1), store, store, writer, open_writer(writer, writer.number, store), (), 1, (kept,), key, ()
+            Config(jobs=1), store, store, writer, open_writer(writer, writer.number, store), (), 1, (), (kept,), key, ()
         )
         self.journal.sources([SourceStatus("app", "synthetic:app", "waiting", schedule, None, None, None)])
         self.journal.stores([StoreStatus(store.name, store.url, None)])

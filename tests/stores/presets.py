@@ -10,8 +10,23 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
+from contracts.store import StoreContract
 from dwebbackup.links.unixfs import V0_2015, cid_of
 from stores.front import Front, response
+
+
+class PresetContract(StoreContract):
+    """What every store promises, but for what is S3's own, asks no server, and is tested with it."""
+
+    test_refuses_what_is_no_name = None
+    test_refuses_what_is_no_prefix = None
+
+    @pytest.fixture
+    def many(self) -> int:
+        """Fewer than a page of a listing."""
+        return 100
 
 
 def as_kubo(data: bytes) -> str:

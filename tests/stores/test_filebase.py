@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.store import StoreContract, names, noise
+from contracts.store import names, noise
 from dwebbackup import assemble, config
 from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.unixfs import KUBO_V1, PROFILES, V0_2015, V1_2025, Profile, cid_of
@@ -29,7 +29,7 @@ from fix_ceph import Ceph
 from links.asking import ask
 from stores.asking import KEY
 from stores.front import front, response, serving
-from stores.presets import Filebase, as_kubo
+from stores.presets import Filebase, PresetContract, as_kubo
 
 _prefixes = itertools.count(1)
 
@@ -80,18 +80,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], st
     return asked_of_ipfs(tmp_path_factory.mktemp("objects"))
 
 
-class TestContract(StoreContract):
+class TestContract(PresetContract):
     """On the IPFS tier."""
 
     @pytest.fixture
     def store(self, ceph: Ceph, make: Make) -> Iterator[Store]:
         with serving(Filebase(ceph.http)) as between:
             yield make(between)
-
-    @pytest.fixture
-    def many(self) -> int:
-        """Listings in several pages are S3's own, and tested there."""
-        return 100
 
 
 def test_a_configured_store_gives_its_links(ceph: Ceph, folder: str):

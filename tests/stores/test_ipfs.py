@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 
@@ -11,6 +12,8 @@ from dwebbackup.ports import Store
 from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.ipfs.store import IpfsStore
 from fix_ipfs import IpfsNode
+
+WIDE = bool(os.environ.get("DWEBBACKUP_TEST_WIDE"))
 
 _folders = itertools.count(1)
 
@@ -27,6 +30,11 @@ def store(address: Address) -> IpfsStore:
 
 
 class TestContract(StoreContract):
+    @pytest.fixture
+    def many(self) -> int:
+        """Where there is time for it, a folder so large that the node has to cut it into several blocks."""
+        return 2500 if WIDE else 150
+
     @pytest.fixture
     def store(self, address: Address) -> Store:
         store = IpfsStore(address)

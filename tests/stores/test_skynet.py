@@ -199,6 +199,11 @@ def test_an_answer_larger_than_a_sector_is_not_read():
         carrier_at(server.url).fetch(link_of(b"1"))
 
 
+def test_an_answer_larger_than_a_file_can_be_is_not_the_skylinks():
+    with front(response(200, bytes(ROOM + 1)), response(404)) as server, pytest.raises(Damaged, match="other bytes"):
+        carrier_at(server.url).fetch(link_of(b"1"))
+
+
 def test_the_next_link_is_tried_and_a_404_is_the_last_to_be_told(portal: Portal):
     store = store_at(portal.url)
     [good] = store.put(NAME, b"good")
@@ -210,7 +215,7 @@ def test_the_next_link_is_tried_and_a_404_is_the_last_to_be_told(portal: Portal)
         store.get(NAME, (gone,))
     with pytest.raises(Damaged, match="other bytes"):
         store.get(NAME, (gone, bad))
-    with pytest.raises(WrongConfiguration, match="has 4 characters"):
+    with pytest.raises(Damaged, match="has 4 characters"):
         store.get(NAME, ("sia://typo", gone))
 
 

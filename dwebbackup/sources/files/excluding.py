@@ -1,7 +1,7 @@
 """Which names in a folder are left out: globs as the user writes them, for tar and for ourselves.
 
-`*` and `?` stand for anything, `/` included. A glob with a `/` in front begins at the folder; any other one at each name
-in it. What it fits is left out with all that is in it.
+`*` and `?` stand for anything, `/` included. A glob with a `/` in front begins at the folder; any other one at each
+name in it. What it fits is left out with all that is in it.
 """
 
 from __future__ import annotations

@@ -49,21 +49,20 @@ def condition(address: Address) -> Condition:
     """What `Source.condition` promises; what is left out of backups does not count."""
     path = address.path
     with refused(os.path.dirname(path)):
-        if os.path.basename(path) not in os.listdir(os.path.dirname(path)) and not os.path.lexists(path):
-            return Condition("absent")
+        os.stat(os.path.dirname(path))
+        if not os.path.lexists(path):
+            return Condition("absent", what="folder")
     objects = tuple(_named(address))
     who = identity(address)
     if not objects:
-        return Condition("empty", who)
-    return Condition("full" if _has_files(address) else "rowless", who, objects)
+        return Condition("empty", who, what="folder")
+    return Condition("full" if _has_files(address) else "rowless", who, objects, "folder")
 
 
 def contents(path: str, exclude: Sequence[str] = ()) -> list[str]:
     """The names in a folder that are somebody's. Raises OSError."""
     with os.scandir(path) as entries:
-        return [
-            entry.name for entry in entries if entry.name != OF_THE_DISK and not is_left_out(entry.name, exclude)
-        ]
+        return [entry.name for entry in entries if entry.name != OF_THE_DISK and not is_left_out(entry.name, exclude)]
 
 
 def _named(address: Address) -> list[str]:

@@ -135,7 +135,7 @@ class Members:
         return header
 
     def _records(self, header: bytes) -> dict[bytes, bytes]:
-        """`LENGTH NAME=VALUE\\n`, again and again."""
+        """`LENGTH NAME=VALUE` and a line end, again and again."""
         size = _number(header[124:136])
         if size > LONGEST_HEADER:
             raise Damaged(f"a member's header has {size} bytes")

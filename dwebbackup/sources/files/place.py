@@ -187,7 +187,7 @@ def _move_up(place: Place) -> tuple[str, ...]:
     there = contents(place.path)
     if there and place.state is not State.FULL:
         raise FileExistsError(0, "it has been filled meanwhile")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if there:
         aside = place.beside("before")
         os.mkdir(aside, 0o700)

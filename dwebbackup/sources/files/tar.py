@@ -22,7 +22,7 @@ OLDEST = (1, 29)
 _HINT = "install GNU tar 1.29 or newer: `apt install tar`, `apk add tar`, `brew install gnu-tar`"
 
 # Equal files give equal bytes: sorted, without the times of reading and of changes to the inode, without names of
-# users, which another /etc/passwd would change, and without the number of tar's process, which it likes to put into names.
+# users, which another /etc/passwd would change, and without the number of tar's process, which it puts into names.
 _STABLE = (
     "--format=pax",
     "--sort=name",

@@ -31,10 +31,9 @@ class FilesTarget:
         found = self._look(source, options)
         files, _ = _streams(source)
         free = os.statvfs(os.path.dirname(found.temporary))
-        steps = [
-            f"unpack {count(files.rows or 0, 'file')} into {found.temporary}: {size(files.bytes)}, where "
-            f"{size(free.f_bavail * free.f_frsize)} are free",
-        ]
+        room = size(free.f_bavail * free.f_frsize)
+        many = count(files.rows or 0, "file")
+        steps = [f"unpack {many} into {found.temporary}: {size(files.bytes)}, where {room} are free"]
         if found.inside:
             steps += [f"keep what is in {found.path} in a folder inside of it"] if found.state is State.FULL else []
             return [*steps, f"move all of it up into {found.path}, which stays: it is a mount point, or not ours"]

@@ -74,11 +74,6 @@ class Client:
                 raise DatabaseRefused(f"{self._child.program} said {said!r} instead of being ready")
             self._waiting -= 1
 
-    def take(self, begin: str, tables: Sequence[str]) -> None:
-        """Begin the snapshot by *begin*, and touch *tables*, so that nobody alters them before it ends."""
-        self.run(f"SET SESSION lock_wait_timeout = {JOIN_TIMEOUT}", begin)
-        self.hold(tables)
-
     def hold(self, tables: Sequence[str]) -> None:
         """A statement that asks for no row locks a table's definition to the end of the transaction."""
         self.run(

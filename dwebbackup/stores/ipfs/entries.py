@@ -16,8 +16,8 @@ _ENTRY = re.compile(r"([^@]+)@([0-9]{1,12})\.([0-9]{1,9})\.([0-9]{1,15})\.([A-Za
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`NAME@SECONDS.TURN.SIZE.CID`. A name in MFS has no time of its own, and to learn a size the node would have to look
-    at the file, which it may have lost: then a whole folder could not be listed.
+    """`NAME@SECONDS.TURN.SIZE.CID`. A name in MFS has no time of its own; and to tell a size, the node would have to
+    look at the file, which it may have lost: then a whole folder could not be listed.
     """
 
     segment: str

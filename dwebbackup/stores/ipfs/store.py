@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from dwebbackup import stores
@@ -28,12 +28,12 @@ _TURNS = 1000
 class IpfsStore:
     """A folder in the MFS of the node at *address* as a `Place`. *token*: what the server before the node wants to see.
 
-    A file is added and pinned, and then gets its name (`Entry`); only after that, older ones of this name go. So an object
-    is the old one or the new one, whatever ends the process. MFS alone keeps files from the node's garbage collection:
-    the pin does so until the name is there, and shows what is kept to people and to services that go by pins. So nothing
-    is lost when a pin goes that a second object with the same bytes had as well.
+    A file is added and pinned, and then gets its name (`Entry`); only after that, older ones of this name go. So an
+    object is the old one or the new one, whatever ends the process. What counts is MFS, which keeps files from the
+    node's garbage collection: the pin does so until the name is there, and shows what is kept to people, and to services
+    that go by pins. So nothing is lost when a pin goes that a second object with the same bytes had, too.
 
-    The node is only asked for what it has itself: nobody else on the network is asked by way of it.
+    The node is only asked for what it has itself, and never has to look for it on the network.
     """
 
     def __init__(self, address: Address, name: str = "ipfs", token: str = "") -> None:
@@ -81,14 +81,13 @@ class IpfsStore:
         for _ in range(_TURNS):
             entries = self._entries(name)
             if not entries:
-                break
-            check_size(f"{name} in store {self._name}", entries[0].size)
+                return self._read_linked(name, links)
             try:
                 return self._read(name, entries[0])
             except ObjectMissing:
                 if self._entries(name)[:1] == entries[:1]:  # nobody replaced it meanwhile
                     raise
-        return self._read_linked(name, links)
+        raise StoreUnreachable(f"store {self._name} cannot read {name}: it is always replaced before that")
 
     def head(self, name: str) -> Stored:
         check_name(name)
@@ -136,6 +135,7 @@ class IpfsStore:
     # Back
 
     def _read(self, name: str, entry: Entry) -> bytes:
+        check_size(f"{name} in store {self._name}", entry.size)
         data = self._fetch(name, entry.cid, entry.size)
         if cid_of(data) != entry.cid:
             raise Damaged(
@@ -171,9 +171,9 @@ class IpfsStore:
 
     def _list(self, folder: str, beginning: str) -> Iterator[Stored]:
         """Folder by folder, those of one level at once; *folder* is empty, or ends in `/`."""
-        names = self._names(folder)
         with ThreadPoolExecutor(_AT_ONCE, "list") as pool:
-            waiting = {folder: [name for name in names or () if name.startswith(beginning)]}
+            first = [name for name in self._names(folder) or () if name.startswith(beginning)]
+            waiting: Mapping[str, Sequence[str]] = {folder: first}
             while waiting:
                 for each, found in waiting.items():
                     for entry in newest(found):
@@ -193,7 +193,7 @@ class IpfsStore:
 
     # Names
 
-    def _entries(self, name: str) -> list[Entry]:
+    def _entries(self, name: str) -> Sequence[Entry]:
         """All that have this name, the one that counts first."""
         folder, _, segment = name.rpartition("/")
         return of_name(segment, self._names(folder) or ())

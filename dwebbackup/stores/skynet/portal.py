@@ -79,8 +79,10 @@ class PortalStore:
         for link in filter(self._carrier.carries, links):
             try:
                 return self._carrier.fetch(link)
-            except (StoreUnreachable, Damaged, WrongConfiguration) as error:
+            except (StoreUnreachable, Damaged) as error:
                 failures.append(error)
+            except WrongConfiguration as error:  # nobody typed it: it stands in a manifest
+                failures.append(Damaged(str(error)))
         if not failures:
             raise ObjectMissing(f"no skylink of {name} is known, and store {self.name} keeps nothing under a name")
         raise next((each for each in failures if not isinstance(each, ObjectMissing)), failures[0])
