@@ -28,6 +28,7 @@ from dwebbackup.stores.undeleting import Undeleting
 
 if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
+    from dwebbackup.stores.flushing import Admin
 
 _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
@@ -78,8 +79,19 @@ class _Configured:
     required: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a store may need besides its own configuration."""
+
+    stop: threading.Event | None = None
+    """Ends its waits."""
+    fetch: Callable[[str], bytes] | None = None
+    """Gives what a link leads to, from somebody else."""
+
+
 def _places(config: Config, stop: threading.Event | None) -> tuple[_Configured, ...]:
-    return tuple(_Configured(_place(each, stop), each.required) for each in _known_stores(config))
+    means = _Means(stop, (lambda link: networks.carrier(config).fetch(link)) if config.gateways else None)
+    return tuple(_Configured(_place(each, means), each.required) for each in _known_stores(config))
 
 
 def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event | None) -> None:
@@ -149,8 +161,7 @@ def bare_store(store: StoreConfig) -> ConfiguredStore:
     from dwebbackup.checking import ConfiguredStore  # noqa: PLC0415  # only `doctor` needs it
 
     _require_scheme(f"store {store.called}", store.url, tuple(_PLACES))
-    tries = store.kind == "s3" and store.deletes  # what it tries leaves an object to delete
-    return ConfiguredStore(_place(store), _has_begun(store), partial(_dialect, store) if tries else None)
+    return ConfiguredStore(_place(store, _Means()), _has_begun(store), _peculiar(store))
 
 
 def uploads(config: Config) -> int:
@@ -245,12 +256,12 @@ def _known_stores(config: Config) -> tuple[StoreConfig, ...]:
     return config.stores
 
 
-def _place(store: StoreConfig, stop: threading.Event | None = None) -> Place:
-    place = _held_back(_PLACES[store.kind](store), store, stop)
+def _place(store: StoreConfig, means: _Means) -> Place:
+    place = _PLACES[store.kind](store, means)
     return place if store.deletes else Undeleting(place)
 
 
-def _local(store: StoreConfig) -> Place:
+def _local(store: StoreConfig, _: _Means) -> Place:
     return LocalStore(_folder(store.url), store.called)
 
 
@@ -258,31 +269,33 @@ def _has_begun(store: StoreConfig) -> bool:
     return store.kind != "file" or LocalStore(_folder(store.url), store.called).has_begun()
 
 
-def _bucket(store: StoreConfig) -> Place:
+def _bucket(store: StoreConfig, _: _Means) -> Place:
     from dwebbackup.stores.s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.3 s that a folder need not wait for
 
     return S3Store(_address(store), store.called, _access_key(store))
 
 
-def _filebase(store: StoreConfig) -> Place:
+def _filebase(store: StoreConfig, means: _Means) -> Place:
     from dwebbackup.stores.filebase import FilebaseStore  # noqa: PLC0415  # as with S3Store
 
-    return FilebaseStore(_address(store), store.called, _access_key(store))
+    address = _address(store)
+    place = FilebaseStore(address, store.called, _access_key(store), check=means.fetch)
+    return Paced(place, address.provider.requests, stop=means.stop)
 
 
-def _held_back(place: Place, store: StoreConfig, stop: threading.Event | None) -> Place:
-    """By what its provider wants: not too many requests at once, or a manifest that waits until all is safe."""
-    if store.kind == "filebase":
-        return Paced(place, _address(store).provider.requests, stop=stop)
-    if store.kind == "sia+s3d":
-        from dwebbackup.stores.flushing import Flushing, admin_of  # noqa: PLC0415  # `requests` takes 60 ms
+def _s3d(store: StoreConfig, means: _Means) -> Place:
+    from dwebbackup.stores.flushing import Flushing  # noqa: PLC0415  # `requests` takes 60 ms
 
-        password = store.secrets.token if store.secrets else ""
-        return Flushing(place, admin_of(store.url, _address(store), password), stop=stop)
-    return place
+    return Flushing(_bucket(store, means), _s3d_admin(store), stop=means.stop)
 
 
-def _portal(store: StoreConfig) -> Place:
+def _s3d_admin(store: StoreConfig) -> Admin:
+    from dwebbackup.stores.flushing import admin_of  # noqa: PLC0415
+
+    return admin_of(_address(store), store.option("admin"), store.secrets.token if store.secrets else "")
+
+
+def _portal(store: StoreConfig, _: _Means) -> Place:
     from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.skynet.portal import PortalStore  # noqa: PLC0415
 
@@ -290,7 +303,7 @@ def _portal(store: StoreConfig) -> Place:
     return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token))
 
 
-def _ipfs_node(store: StoreConfig) -> Place:
+def _ipfs_node(store: StoreConfig, _: _Means) -> Place:
     from dwebbackup.stores.ipfs.address import Address as NodeAddress  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.ipfs.store import IpfsStore  # noqa: PLC0415
 
@@ -298,11 +311,11 @@ def _ipfs_node(store: StoreConfig) -> Place:
     return IpfsStore(NodeAddress.from_url(store.url), store.called, token)
 
 
-_PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {
+_PLACES: Mapping[str, Callable[[StoreConfig, _Means], Place]] = {
     "file": _local,
     "s3": _bucket,
     "filebase": _filebase,
-    "sia+s3d": _bucket,
+    "sia+s3d": _s3d,
     "sia+renterd": _bucket,
     "ipfs+http": _ipfs_node,
     "ipfs+https": _ipfs_node,
@@ -310,6 +323,15 @@ _PLACES: Mapping[str, Callable[[StoreConfig], Place]] = {
     "skynet+https": _portal,
 }
 """What makes a store, by the scheme of its URL."""
+
+
+def _peculiar(store: StoreConfig) -> Callable[[str], Sequence[Finding]] | None:
+    """What only stores of its kind can tell."""
+    if store.kind == "s3" and store.deletes:  # what it tries leaves an object to delete
+        return partial(_dialect, store)
+    if store.kind == "sia+s3d":
+        return lambda _: _s3d_admin(store).findings()
+    return None
 
 
 def _dialect(store: StoreConfig, name: str) -> list[Finding]:

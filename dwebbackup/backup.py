@@ -15,7 +15,7 @@ from dwebbackup.checkpoint import Checkpoints, Renewals
 from dwebbackup.drafting import Chunks, Drafting, Taken
 from dwebbackup.errors import BackupFailed, Damaged, Interrupted, KeyForbids, ObjectMissing, StoreUnreachable
 from dwebbackup.keys import WriterKey
-from dwebbackup.links.uris import SIA, content_links
+from dwebbackup.links.uris import IPFS, SIA, content_links
 from dwebbackup.manifest import Head, ManifestRef, ObjectRef, Summary, Tally
 from dwebbackup.ports import Progress, Publisher, Quiet, Several, Source, Store
 from dwebbackup.reading import read_all
@@ -248,7 +248,7 @@ class _Run:
         head = Head(self._key.id, self._key.number, ref.sequence, manifest.finished, pointer, self._options.next_by)
         line = records.write_line(head, self._key.sign_seed)
         self._store.put(HEAD, line)
-        unheard = self._announce(ref, links)
+        unheard = self._announce(ref, links, answered)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
         short = tuple(f"{it.facts.name} is incomplete: {why}" for it in taken for why in it.facts.shortfalls)
         doubts = (*suspect, *short, *newest.doubts, *self._behind, *unheard)
@@ -262,10 +262,15 @@ class _Run:
             doubts,
         )
 
-    def _announce(self, ref: ManifestRef, links: Sequence[str]) -> tuple[str, ...]:
-        """Tell the networks; what failed is a doubt, since the stores have it all."""
+    def _announce(self, ref: ManifestRef, links: Sequence[str], answered: Sequence[str]) -> tuple[str, ...]:
+        """Tell the networks; what failed is a doubt, since the stores have it all.
+
+        Of its CIDs the one is told under which a store has it, which may be none that we would compute.
+        """
         skylink = next((link for link in links if link.startswith(SIA)), None)
-        announcement = heads.announcement(self._key, ref.sequence, links[0], skylink, clock.now())
+        told = [link for link in answered if link.startswith(IPFS)]
+        cid = links[0] if links[0] in told or not told else told[0]
+        announcement = heads.announcement(self._key, ref.sequence, cid, skylink, clock.now())
         self._store.put(heads.IPNS_RECORD, announcement.ipns_record)
         return heads.publish(announcement, self._options.publishers)
 

@@ -51,6 +51,25 @@ def _entry(key: WriterKey, sequence: int, skylink: str) -> tuple[Entry, bytes]:
     return entry, registry.sign(key.registry_seed, REGISTRY_KEY, entry)
 
 
+def announced_before(key: WriterKey, record: bytes, links: Sequence[str]) -> Announcement:
+    """What was announced with *record*, to be published again as it is. *links*: of the manifest to which it leads.
+
+    Raises `Damaged` for a record that is not this writer's.
+    """
+    public = key.head_keys
+    name = ipns.name_of(public.ipns)
+    read = ipns.read_record(record, name)
+    skylink = next((link for link in links if link.startswith(SIA)), None)
+    return Announcement(
+        sequence=read.sequence,
+        cid=read.value.removeprefix("/ipfs/"),
+        ipns_name=name.text,
+        ipns_record=record,
+        registry_key=public.registry,
+        registry_entry=_entry(key, read.sequence, skylink) if skylink else None,
+    )
+
+
 def publish(announcement: Announcement, publishers: Sequence[Publisher]) -> tuple[str, ...]:
     """Tell all of them at once; gives a sentence for each that could not be told."""
     if not publishers:

@@ -1,4 +1,4 @@
-"""Configuration becomes networks: who finds a writer's head there, who fetches by links, and who is told of a new head."""
+"""Configuration becomes networks: who finds a writer's head, who fetches by links, and who is told of a new head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ON_IPFS = (*_NODES, "filebase")
 
 
 def networks(config: Config, seen: Pasted | None = None, stop: threading.Event | None = None) -> Networks:
-    """Whom to ask where there is no store. *seen*: where a link was seen; those there are asked, too. *stop* ends waits.
+    """Whom to ask where there is no store. *seen*: where a link was seen; that is asked, too. *stop* ends waits.
 
     Raises `WrongConfiguration` when there is nobody.
     """

@@ -46,7 +46,7 @@ def probe(store: Store, times: Times | None = None) -> list[Finding]:
 
 
 def probe_by_link(store: Store, times: Times | None = None) -> list[Finding]:
-    """The same for a *store* that keeps nothing under a name: a few bytes go there, come back by their link, and stay."""
+    """The same for one that keeps nothing under a name: a few bytes go there, come back by their link, and stay."""
     monotonic = (times or Times()).monotonic
     began = monotonic()
     step = "put"

@@ -15,7 +15,7 @@ from dwebbackup.checkpoint import GRACE, RENEWED_EVERY, over, under_way
 from dwebbackup.errors import Incomplete, KeyForbids, NoSuchBackup, ObjectMissing, WrongConfiguration
 from dwebbackup.inventory import Inventory, Outline
 from dwebbackup.manifest import Head, ManifestRef
-from dwebbackup.ports import Store, Stored
+from dwebbackup.ports import Store, Stored, members
 
 KEEP_WITHIN = 14 * 24 * 3600
 """Seconds for which a writer key drops no manifest: whoever steals it from a rented machine must not take along the
@@ -104,15 +104,20 @@ def prune(opened: Opened, planned: Plan) -> Pruned:
 
 
 def require_right(opened: Opened) -> None:
-    """Raises `KeyForbids` for a reader key, `WrongConfiguration` for a store that cannot delete."""
+    """Raises `KeyForbids` for a reader key, `WrongConfiguration` where no store can delete."""
     if opened.identities and opened.owner_key is None:
         raise KeyForbids("a reader key restores; it deletes nothing", "use the 24 words, or the writer's key")
-    traits = opened.catalog.store.traits
-    if not (traits.deletes and traits.lists and traits.not_found_is_final):
+    if not any(is_able(member.store) for member in members(opened.catalog.store)):
         raise WrongConfiguration(
             f"nothing can be pruned in {opened.catalog.store.url}: it does not list and delete",
             "prune where that is allowed: with the words or the writer key, and without deletes=no",
         )
+
+
+def is_able(store: Store) -> bool:
+    """Whether anything can be pruned there."""
+    traits = store.traits
+    return traits.deletes and traits.lists and traits.not_found_is_final
 
 
 def _young(catalog: Catalog, refs: Collection[ManifestRef]) -> dict[ManifestRef, str]:

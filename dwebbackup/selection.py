@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from dwebbackup import clock, prune
 from dwebbackup.access import Opened
+from dwebbackup.errors import DwebbackupError, Interrupted, KeyForbids, WrongConfiguration
 from dwebbackup.inventory import Inventory, Outline
 from dwebbackup.manifest import ManifestRef, Tally
-from dwebbackup.prune import Plan
+from dwebbackup.ports import Member, members
+from dwebbackup.prune import Plan, Pruned
 from dwebbackup.retention import Candidate, Decision, Policy, decide
 
 
@@ -36,6 +38,59 @@ class Selection:
     """Sources of which the policy alone would keep fewer good backups than its floor."""
     unread: tuple[str, ...] = ()
     """Which manifests cannot be read, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one writer's backups in one store."""
+
+    member: Member
+    number: int
+    """Of the writer."""
+    selection: Selection | None = None
+    pruned: Pruned | None = None
+    """None in a dry run."""
+    passed_over: str = ""
+    """Why nothing had to be done there."""
+    problem: DwebbackupError | None = None
+    """Why it could not be done."""
+
+    @property
+    def name(self) -> str:
+        """Of the store."""
+        return self.member.store.name
+
+
+def prune_each(opened: Opened, policy: Policy, *, dry_run: bool = False) -> list[Outcome]:
+    """Prune each store by itself: by its own clock and by what it lists. One that fails holds up none of the others.
+
+    Raises, for a store that is the only one, what `select` and `prune.prune` do; else what is wrong with all of them.
+    """
+    stores = members(opened.catalog.store)
+    if len(stores) == 1:
+        return [_prune(opened, stores[0], policy, dry_run=dry_run)]
+    prune.require_right(opened)
+    return [_prune_unless(opened, member, policy, dry_run=dry_run) for member in stores]
+
+
+def _prune(opened: Opened, member: Member, policy: Policy, *, dry_run: bool) -> Outcome:
+    selection = select(opened, policy)
+    return Outcome(member, opened.number, selection, None if dry_run else prune.prune(opened, selection.plan))
+
+
+def _prune_unless(opened: Opened, member: Member, policy: Policy, *, dry_run: bool) -> Outcome:
+    """One of several stores, unless something hinders."""
+    if not prune.is_able(member.store):
+        return Outcome(member, opened.number, passed_over="it cannot list and delete, so all that it has stays there")
+    alone = opened.within(member.store)
+    try:
+        if not alone.catalog.refs():
+            return Outcome(member, opened.number, passed_over="it holds no backup")
+        return _prune(alone, member, policy, dry_run=dry_run)
+    except (Interrupted, KeyForbids, WrongConfiguration):
+        raise
+    except DwebbackupError as error:
+        return Outcome(member, opened.number, problem=error)
 
 
 def select(opened: Opened, policy: Policy) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 import urllib.request
@@ -70,9 +71,10 @@ class IpfsNode:
     def add(self, data: bytes, **options: str) -> str:
         """Somebody else adds a file; gives its CID, by kubo's defaults where no option says otherwise."""
         url = f"{self.rpc}/api/v0/add?{urlencode({k.replace('_', '-'): v for k, v in options.items()})}"
-        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
-        headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        request = urllib.request.Request(url, head + data + b"\r\n--b--\r\n", headers, method="POST")
+        boundary = secrets.token_hex(16)  # node looks for it without what has to stand before it
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'.encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        request = urllib.request.Request(url, head + data + f"\r\n--{boundary}--\r\n".encode(), headers, method="POST")
         with urllib.request.urlopen(request) as answer:
             return str(json.loads(answer.read())["Hash"])
 

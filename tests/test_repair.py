@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from calling import call
 from dwebbackup import clock, heads, records, repair
 from dwebbackup.catalog import GENESIS, HEAD
 from dwebbackup.errors import Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
@@ -137,7 +140,7 @@ def test_each_of_two_stores_gets_back_what_only_the_other_has(one):
 def test_wrong_bytes_of_the_right_size_are_found_by_reading_them(one):
     two = twin(one)
     for folder in ("packs/", "indexes/", "manifests/"):
-        name = ROOT + sorted(names(two, folder))[0]
+        name = ROOT + min(names(two, folder))
         two.objects[name] = flipped(two.objects[name], 100)
     store = several(two, one)  # the one that lies is asked first
     assert lacking(planned(store)) == {"one": (0, 0), "two": (0, 0)}
@@ -148,7 +151,7 @@ def test_wrong_bytes_of_the_right_size_are_found_by_reading_them(one):
 
 def test_a_source_that_turns_out_to_lie_is_passed_over_and_repaired_as_well(one):
     two, three = twin(one), MemoryStore("three")
-    name = ROOT + sorted(names(two, "packs/"))[0]
+    name = ROOT + min(names(two, "packs/"))
     two.objects[name] = flipped(two.objects[name], 100)
     repaired(several(two, one, three))
     assert objects(three) == objects(two) == objects(one)
@@ -156,7 +159,7 @@ def test_a_source_that_turns_out_to_lie_is_passed_over_and_repaired_as_well(one)
 
 def test_what_nobody_has_is_named_and_never_replaced_by_something_else(one):
     two = twin(one)
-    name = sorted(names(one, "packs/"))[0]
+    name = min(names(one, "packs/"))
     one.objects[ROOT + name] = flipped(one.objects[ROOT + name], 100)
     before = one.objects[ROOT + name]
     del two.objects[ROOT + name]
@@ -195,7 +198,7 @@ def test_bytes_that_a_link_leads_to_and_that_do_not_fit_the_name_are_not_put(one
         def get(self, name: str, links=()) -> bytes:
             return b"what the link leads to"
 
-    name = sorted(names(one, "packs/"))[0]
+    name = min(names(one, "packs/"))
     del one.objects[ROOT + name]
     done = repaired(Mirrored([Member(one), Member(MemoryStore("two"))], Lying("strangers")))
     assert len(done.lost) == 1
@@ -301,7 +304,7 @@ def test_only_the_stores_that_are_named_are_repaired_and_read(one):
     assert not two.objects
     assert objects(three) == objects(one)
     watched = Faulty(one)
-    one.objects.pop(ROOT + sorted(names(one, "packs/"))[0])
+    one.objects.pop(ROOT + min(names(one, "packs/")))
     repaired(several(watched, two, three), Choice(into=("two",), out_of=("three",)))
     assert objects(two) == objects(three)
     assert [call for call in watched.calls if call[0] == "get" and "/packs/" in call[1]] == []
@@ -309,7 +312,7 @@ def test_only_the_stores_that_are_named_are_repaired_and_read(one):
 
 def test_a_manifest_waits_when_the_store_to_copy_from_lacks_what_it_names(one):
     two, three = twin(one), MemoryStore("three")
-    del two.objects[ROOT + sorted(names(two, "packs/"))[0]]
+    del two.objects[ROOT + min(names(two, "packs/"))]
     done = repaired(several(one, two, three), Choice(into=("three",), out_of=("two",)))
     assert names(three, "manifests/") == set()
     assert done.lost == ()
@@ -412,7 +415,8 @@ def test_what_a_portal_never_took_has_no_link_and_is_noted(one):
 
 def sweep(one: MemoryStore, fault: Fault) -> Iterator[tuple[MemoryStore, Repaired | None]]:
     """A repair of an empty store, in which each call of either store fails in turn, and what it came to."""
-    for number in range(1, 1000):
+    for number in itertools.count(1):
+        struck = False
         for failing in ("source", "target"):
             two = MemoryStore("two")
             stores = {"source": one, "target": two}
@@ -422,14 +426,15 @@ def sweep(one: MemoryStore, fault: Fault) -> Iterator[tuple[MemoryStore, Repaire
                 done = repaired(store)
             except (StoreUnreachable, Killed):
                 done = None
+            struck = struck or bool(faulty.struck)
             yield two, done
-            if not faulty.struck and failing == "target":
-                return
+        if not struck:
+            return
 
 
 def small() -> MemoryStore:
     store = MemoryStore("one")
-    for each in ({"a": noise(3000, 1)}, {"a": noise(3000, 2)}):
+    for each in ({"a": noise(90_000, 1)}, {"a": noise(3000, 2)}):
         back_up(store, each)
     return store
 
@@ -438,14 +443,16 @@ def small() -> MemoryStore:
 def test_wherever_a_call_fails_or_a_kill_comes_what_is_there_restores_and_the_next_repair_goes_on(fault):
     one = small()
     whole = objects(one)
-    for count, (two, done) in enumerate(sweep(one, fault)):
+    tried = 0
+    for two, done in sweep(one, fault):
+        tried += 1
         told = done is None or any(each.problem for each in done.stores)
         assert told or objects(two) == whole
         if names(two, "manifests/"):
             assert errors(two) == []
         repaired(several(one, two))
         assert objects(two) == whole
-    assert count > 20
+    assert tried > 30
     assert objects(one) == whole
 
 
@@ -461,6 +468,72 @@ def test_a_repair_that_is_asked_to_stop_does(one):
 def test_the_head_is_told_again_and_what_came_of_it(one):
     done = repaired(several(one, MemoryStore("two")), publish=lambda: ["nobody listens"])
     assert done.doubts == ("nobody listens",)
+
+
+# --- as users type it ---
+
+
+@pytest.fixture
+def folders(one: MemoryStore, tmp_path: Path) -> dict[str, str]:
+    """One folder with the backups, and one that is no store yet, as settings."""
+    here = LocalStore(tmp_path / "here")
+    here.prepare()
+    for name, data in one.objects.items():
+        here.put(name, data)
+    urls = f"file://{tmp_path}/here?name=here file://{tmp_path}/there?name=there"
+    return {"STORE": urls, "KEY": WRITER.line, "GATEWAYS": "off", "ROUTERS": "off"}
+
+
+def test_a_new_folder_is_filled_and_then_whole(folders, tmp_path, one):
+    shown = call("repair", "--dry-run", expect=13, **folders)
+    assert shown.out.splitlines()[0] == "store here: has everything"
+    assert "there is no store in" in shown.err
+    assert not (tmp_path / "there").exists()
+    done = call("repair", "--json", **folders).json
+    here, there = done["stores"]
+    assert (here["missing"], here["objects"], here["signed"]) == ([], 0, {})
+    assert set(there["missing"]) | set(there["signed"]) == names(one)
+    assert there["signed"] == {HEAD: "missing", heads.IPNS_RECORD: "missing"}
+    assert there["objects"] == len(names(one))
+    assert names(LocalStore(tmp_path / "there")) == names(one)
+    assert call("repair", "--data", **folders).out.splitlines()[1:] == [
+        "store there: has everything",
+        "0 objects put, 0 B",
+    ]
+    assert call("repair", "--quiet", **folders).out == ""
+    assert restored(LocalStore(tmp_path / "there")) == CONTENTS[2]
+
+
+def test_what_is_lost_ends_with_status_3_and_is_named(folders, tmp_path, one):
+    call("repair", **folders)
+    name = min(names(one, "packs/"))
+    for folder in ("here", "there"):
+        (tmp_path / folder / ROOT / name).unlink()
+    shown = call("repair", "--dry-run", **folders)
+    assert "2 objects would be put" in shown.out
+    ended = call("repair", expect=3, **folders)
+    assert f"warning: {name} could not be had from anywhere" in ended.err
+
+
+@pytest.mark.parametrize(("option", "status"), [("", 13), ("&required=no", 3)])
+def test_a_store_that_is_down_decides_the_status_by_whether_it_is_required(folders, tmp_path, option, status):
+    (tmp_path / "there").write_bytes(b"in the way")
+    ended = call("repair", expect=status, **folders | {"STORE": folders["STORE"] + option})
+    assert "warning: store there did not answer, and was left as it is" in ended.err
+    assert "store there: did not answer" in ended.out
+
+
+def test_a_single_store_has_nothing_to_copy_from_but_tells_what_is_lost(folders, one, tmp_path):
+    alone = folders | {"STORE": folders["STORE"].split()[0]}
+    assert call("repair", **alone).out.splitlines()[0] == "store here: has everything"
+    (tmp_path / "here" / ROOT / min(names(one, "packs/"))).unlink()
+    assert "could not be had from anywhere" in call("repair", expect=3, **alone).err
+
+
+def test_stores_are_chosen_by_name(folders, tmp_path):
+    assert "no store is called nowhere" in call("repair", "--to", "nowhere", expect=2, **folders).err
+    call("repair", "--to", "here", **folders)
+    assert not (tmp_path / "there" / "w").exists()
 
 
 # --- before a run ---

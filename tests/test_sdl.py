@@ -191,10 +191,7 @@ def test_what_is_configured_is_what_was_meant():
     assert config.warnings == ()
     assert [source.url for source in config.sources] == ["postgresql://postgres:CHANGE-ME@db:5432/app"]
     (store,) = config.stores
-    assert (store.called, store.url) == (
-        "filebase",
-        "s3://YOUR-BUCKET/app?endpoint=https://s3.filebase.com&region=us-east-1",
-    )
+    assert (store.called, store.url) == ("filebase", "filebase://YOUR-BUCKET/app")
     assert store.secrets
     assert isinstance(parse_key(config.key), WriterKey)
     assert isinstance(parse_key(config.restore_key), ReaderKey)

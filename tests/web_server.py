@@ -74,7 +74,7 @@ class WebServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 answer = server._answers.pop(0) if len(server._answers) > 1 else server._answers[0]
                 server._heard.put(Heard(self.path, dict(self.headers), body))
                 server._may_answer.wait()
@@ -83,6 +83,8 @@ class WebServer:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.body)
+
+            do_GET = do_POST
 
             def log_message(self, *_: object) -> None:
                 pass

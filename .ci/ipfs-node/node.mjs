@@ -411,3 +411,4 @@ console.log(JSON.stringify({
   gateway: await listen(gateway, gatewayError, gatewayPort)
 }))
 process.stdin.resume().on('close', () => process.exit()) // ends with whoever started it
+process.on('unhandledRejection', () => {}) // of Helia's walk of a tree, once a lost block has broken the answer off

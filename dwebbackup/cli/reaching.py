@@ -31,7 +31,7 @@ from_networks = click.option(
 )
 """An option."""
 
-_HOW = "`--from-networks` asks gateways instead, if there are content links"
+_HOW = "with --from-networks, gateways are asked instead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _in_stores(key: Key, config: Config) -> list[Opened]:
         return open_store(key, assemble.store(config, STOP))
     except (NoSuchBackup, StoreUnreachable) as error:
         if config.gateways or config.portals:
-            error.hint = "; ".join(filter(None, (error.hint, _HOW)))
+            error.hint = f"{error.hint} ({_HOW})"
         raise
 
 

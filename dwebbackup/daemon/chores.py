@@ -15,11 +15,11 @@ from dwebbackup.daemon.status import Run
 from dwebbackup.errors import DwebbackupError, StoreUnreachable
 from dwebbackup.policy import Policy
 from dwebbackup.ports import Member, members
-from dwebbackup.prune import Pruned, prune
+from dwebbackup.prune import is_able
 from dwebbackup.report import log
 from dwebbackup.report.notices import Notice
 from dwebbackup.report.wording import count, size
-from dwebbackup.selection import Selection, select
+from dwebbackup.selection import Outcome, Selection, prune_each
 
 DAY = 24 * 3600.0
 
@@ -43,7 +43,7 @@ class Chores:
             return
         self._next = clock.monotonic() + DAY
         try:
-            if parts.config.keep and parts.store.traits.deletes:
+            if parts.config.keep and any(is_able(member.store) for member in members(parts.store)):
                 _prune(parts, parts.config.keep, journal, tell)
                 for keeper in keepers:
                     keeper.refresh()
@@ -53,21 +53,36 @@ class Chores:
 
 
 def _prune(parts: Parts, policy: Policy, journal: Journal, tell: Callable[[Notice], None]) -> None:
+    """Each store by itself. One that fails holds up none of the others, and people hear of it if it is required."""
     began, clock_ = clock.now(), clock.monotonic()
     opened = open_writer(parts.writer, parts.writer.number, parts.store)
     if not opened.catalog.refs():
         return
-    selection = select(opened, policy)
-    pruned = prune(opened, selection.plan)
-    sentence = _told(pruned)
-    log.logger(__name__).info("pruned", dropped=[ref.id for ref in pruned.manifests], bytes=pruned.bytes)
-    journal.ran(Run("prune", "", began, clock.monotonic() - clock_, "ok", sentence))
-    _warn_of_floor(selection, policy, tell)
+    done = prune_each(opened, policy)
+    for each in done:
+        if each.problem:
+            _fail(each.problem, journal, tell if each.member.required else _nobody)
+        if each.selection:
+            _warn_of_floor(each.selection, policy, tell)
+        if each.pruned:
+            dropped = [ref.id for ref in each.pruned.manifests]
+            log.logger(__name__).info("pruned", store=each.name, dropped=dropped, bytes=each.pruned.bytes)
+    if told := [_told(each, several=len(done) > 1) for each in done if each.pruned]:
+        journal.ran(Run("prune", "", began, clock.monotonic() - clock_, "ok", "; ".join(told)))
 
 
-def _told(pruned: Pruned) -> str:
-    waits = f"; {pruned.waits}" if pruned.waits else ""
-    return f"{count(len(pruned.manifests), 'backup')} dropped, {size(pruned.bytes)} of packs deleted{waits}"
+def _nobody(_: Notice) -> None:
+    """The page tells it."""
+
+
+def _told(each: Outcome, *, several: bool) -> str:
+    assert each.pruned
+    waits = f"; {each.pruned.waits}" if each.pruned.waits else ""
+    deletion = each.member.store.traits.deletion
+    told = (
+        f"{count(len(each.pruned.manifests), 'backup')} dropped, {size(each.pruned.bytes)} of packs {deletion}{waits}"
+    )
+    return f"{each.name}: {told}" if several else told
 
 
 def _warn_of_floor(selection: Selection, policy: Policy, tell: Callable[[Notice], None]) -> None:

@@ -93,6 +93,12 @@ class Journal:
             self._whole = replace(self._whole, warnings=(*self._whole.warnings, sentence))
         log.logger(__name__).warning(sentence)
 
+    def calm(self, sentence: str) -> None:
+        """The inverse of `warn`."""
+        with self._lock:
+            left = tuple(each for each in self._whole.warnings if each != sentence)
+            self._whole = replace(self._whole, warnings=left)
+
     def trouble(self, problems: Sequence[Problem]) -> None:
         """Nothing can be done before these are mended. One that was there before keeps its time."""
         with self._lock:

@@ -25,7 +25,7 @@ from dwebbackup.ports import Several, members
 from dwebbackup.records import signer_of
 from dwebbackup.report import log
 from dwebbackup.report.notices import Event, Notice
-from dwebbackup.report.wording import contents, count, duration, size
+from dwebbackup.report.wording import contents, duration, size
 from dwebbackup.schedule import good_until, next_run
 
 FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0
@@ -309,7 +309,7 @@ class Keeper:
 
     def refresh(self) -> None:
         """Read the catalog anew. What fails here is told, and stops nothing."""
-        store = self._parts.store.name
+        names = [member.store.name for member in members(self._parts.store)]
         try:
             newest = self._parts.opened.catalog.newest_for_writing()
             self._know(past(newest.history, self.name, self._identity))
@@ -317,10 +317,12 @@ class Keeper:
         except Exception as error:  # noqa: BLE001  # the next backup meets it, too
             self._fail("store", error)
             found = problem(error, "store")
-            self._journal.store(store, lambda each: replace(each, problem=found))
+            for name in names:
+                self._journal.store(name, lambda each: replace(each, problem=found))
             return
         now = clock.now()
-        self._journal.store(store, lambda each: replace(each, answered=now, problem=None))
+        if len(names) == 1:  # of several, which one answered is not known
+            self._journal.store(names[0], lambda each: replace(each, answered=now, problem=None))
 
     def _know(self, found: Past) -> None:
         self._past = found

@@ -23,6 +23,7 @@ from dwebbackup.daemon.page import Page
 from dwebbackup.daemon.parts import READER, Parts, put_together
 from dwebbackup.daemon.server import Server
 from dwebbackup.daemon.status import SourceStatus, StoreStatus
+from dwebbackup.daemon.telling import Telling
 from dwebbackup.daemon.watch import Watch
 from dwebbackup.errors import DwebbackupError, WrongConfiguration
 from dwebbackup.keys import ReaderKey
@@ -83,7 +84,7 @@ class Sidecar:
 
     def _go_on(self) -> None:
         """The ticks are the package `schedule`'s; when a backup is due, only `dwebbackup.schedule` says."""
-        chores = Chores()
+        chores, telling = Chores(), Telling()
         ticks = schedule.Scheduler()
         offset = _offset()
         while True:
@@ -92,6 +93,7 @@ class Sidecar:
                 ticks.clear()
                 ticks.every(LOOK_EVERY).seconds.do(self._look)
                 ticks.every(5).minutes.do(lambda: chores.do_daily(self._parts, self._keepers, self._journal, self._say))
+                ticks.every(5).minutes.do(lambda: telling.tell_daily(self._parts, self._journal))
                 ticks.every(1).minutes.do(chores.reap)
             try:
                 ticks.run_pending()

@@ -116,9 +116,9 @@ def _child(link: bytes) -> Cid:
 
 
 def _read_unixfs(node: _Node, message: bytes) -> None:
-    kind = None
+    kind = -1
     for number, value in each_field(message):
-        if number == 1:
+        if number == 1 and isinstance(value, int):
             kind = value
         elif number == 2 and isinstance(value, bytes):
             node.data = value

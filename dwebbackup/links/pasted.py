@@ -11,6 +11,7 @@ from dwebbackup.errors import WrongConfiguration
 from dwebbackup.links import cid, ipns, skylink
 
 _HINT = "write ipfs://CID, ipns://NAME or sia://SKYLINK, or the address at a gateway: https://GATEWAY/ipfs/CID"
+_KINDS = ("ipfs", "ipns", "sia")
 _LABEL = re.compile(r"(?P<id>[a-z0-9]{40,63})\.(?:(?P<kind>ipfs|ipns)\.)?(?P<rest>.+)")
 
 
@@ -53,6 +54,8 @@ def parse(text: str) -> Pasted:
 
 
 def _of(kind: str, rest: str, base: str = "") -> Pasted:
+    if kind not in _KINDS:
+        raise WrongConfiguration(f"{kind[:40]}:// leads to no manifest", _HINT)
     name, _, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     if path:
         raise WrongConfiguration(f"behind {name[:80]} stands /{path[:80]}, and a manifest is no folder", _HINT)
@@ -60,9 +63,7 @@ def _of(kind: str, rest: str, base: str = "") -> Pasted:
         return Pasted("ipfs", _file(name).text, base)
     if kind == "ipns":
         return Pasted("ipns", ipns.parse_name(name).text, base)
-    if kind == "sia":
-        return Pasted("sia", skylink.parse(name).text, base)
-    raise WrongConfiguration(f"{kind[:40]}:// leads to no manifest", _HINT)
+    return Pasted("sia", skylink.parse(name).text, base)
 
 
 def _file(name: str) -> cid.Cid:

@@ -57,8 +57,8 @@ class _Known:
 class Carriers:
     """*carriers* as one `Carrier`. Safe for several threads. *monotonic* is for tests.
 
-    Nobody's "not here" is taken for an absence while another has not been asked; one that gives wrong bytes, or nothing,
-    is asked last for a while.
+    Nobody's "not here" is taken for an absence while another has not been asked. Who gives wrong bytes, or does not
+    answer, is asked last for a while.
     """
 
     def __init__(self, carriers: Sequence[Carrier], *, monotonic: Callable[[], float] = clock.monotonic) -> None:

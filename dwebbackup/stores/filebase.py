@@ -54,7 +54,6 @@ class FilebaseStore(S3Store):
         self._judge = Judge(name, check)
         self._answers = True
         """False once neither a put nor a look had a CID: nobody looks again."""
-        self._newest: tuple[str, str] = ("", "")
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         """Raises `Damaged` for a CID of other bytes, as well."""
@@ -62,16 +61,7 @@ class FilebaseStore(S3Store):
         place = self._address.link(name)
         answered = self._cid(name, headers) if self._address.provider.cids else ""
         cid = self._judge.accepted(name, data, answered) if answered else None
-        if cid is None:
-            return (place,)
-        if "/manifests/" in name:
-            self._newest = cid_of(data).text, cid.text
-        return place, IPFS + cid.text
-
-    def called_here(self, cid: str) -> str:
-        """What Filebase calls the manifest that we call *cid*: the same, unless it is the last that was put."""
-        ours, theirs = self._newest
-        return theirs if cid == ours else cid
+        return (place, IPFS + cid.text) if cid else (place,)
 
     def _cid(self, name: str, headers: dict[str, Any]) -> str:
         """Of what was just put; empty where it does not say. One more request only where the put's answer has none."""
@@ -150,19 +140,16 @@ class FilebaseNames:
     """An IPNS name that Filebase keeps under *label*, and lets lead to the newest manifest. A `Publisher`.
 
     Filebase has that name's key, so it can let it lead anywhere: it is there to be shown around, and nobody of ours
-    reads it. *called_here*: what Filebase calls the manifest that we call by a CID.
+    reads it.
     """
 
-    def __init__(
-        self, access_key: AccessKey, label: str, web: Web, called_here: Callable[[str], str] = lambda cid: cid
-    ) -> None:
+    def __init__(self, access_key: AccessKey, label: str, web: Web) -> None:
         if not _LABEL.fullmatch(label):
             raise WrongConfiguration(f"{label!r} cannot be a name's label at Filebase", "write names=my-backups")
         token = base64.b64encode(f"{access_key.id}:{access_key.secret}".encode()).decode()
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._label = label
         self._web = web
-        self._called_here = called_here
 
     @property
     def name(self) -> str:
@@ -170,7 +157,7 @@ class FilebaseNames:
 
     def publish(self, announcement: Announcement) -> None:
         """The first time, the name is made."""
-        cid = self._called_here(announcement.cid)
+        cid = announcement.cid
         status = self._send("PUT", f"/v1/names/{self._label}", {"cid": cid}, (*_DONE, _NO_SUCH_NAME))
         if status == _NO_SUCH_NAME:
             self._send("POST", "/v1/names", {"label": self._label, "cid": cid}, _DONE)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from dwebbackup import clock
-from dwebbackup.errors import Interrupted, WrongConfiguration
-from dwebbackup.ports import Stored, StoreTraits
+from dwebbackup.errors import Interrupted, StoreUnreachable, WrongConfiguration
+from dwebbackup.ports import Finding, Stored, StoreTraits
 from dwebbackup.report import log
 from dwebbackup.report.wording import count, duration
 from dwebbackup.stores import Place, Refused
@@ -56,6 +55,14 @@ class Admin:
         """Have all of them uploaded and pinned, however full its slabs are; ends when it is done, or cannot."""
         self._ask(self._patient, "POST", "/objects/flush")
 
+    def findings(self) -> list[Finding]:
+        """For `doctor`."""
+        try:
+            pending = self.pending()
+        except StoreUnreachable as error:
+            return [Finding.of("s3d", error)]
+        return [Finding("s3d", "ok", f"its admin API answers; {count(pending, 'object')} not on Sia for good yet")]
+
     def _ask(self, web: Web, method: str, path: str) -> bytes:
         answer = web.ask(method, path, limit=_LONGEST_ANSWER, expect=(200, 401, 404))
         if answer.status == 401:
@@ -67,16 +74,15 @@ class Admin:
         return answer.body
 
 
-def admin_of(url: str, address: Address, password: str) -> Admin:
-    """As the URL of the store at *address* says. Raises `WrongConfiguration` where it does not."""
-    said = re.search(r"[?&]admin=([^&]+)", url)
-    if not said:
+def admin_of(address: Address, url: str, password: str) -> Admin:
+    """Of the s3d whose bucket is at *address*. Raises `WrongConfiguration` without *url*."""
+    if not url:
         raise WrongConfiguration(
             "a store's URL, sia+s3d://…, does not say where s3d's admin API is, without which nobody knows when what "
             "was put there is on Sia",
             "write admin=http://127.0.0.1:8001 beside its endpoint",
         )
-    return Admin(server_url(unquote(said[1]), "admin"), password, timeout=address.timeout, ca=address.ca)
+    return Admin(server_url(url, "admin"), password, timeout=address.timeout, ca=address.ca)
 
 
 class Flushing:

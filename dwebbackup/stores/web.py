@@ -50,6 +50,14 @@ class Answer:
         return web_errors.content_type(self.headers)
 
 
+class BrokenOff(StoreUnreachable):
+    """The answer ended before its end; *answer* has what came of it."""
+
+    def __init__(self, message: str, hint: str, answer: Answer) -> None:
+        super().__init__(message, hint)
+        self.answer = answer
+
+
 class Web:
     """The server at *base*, `https://host/beginning/of/path`. Safe for several threads.
 
@@ -106,7 +114,8 @@ class Web:
         """The answer, whole; one whose status is in *expect* is handed back, whatever it is.
 
         *limit*: bytes of its body, at most. *files* are sent as a form. Raises `Endless`; `Refused` for what another
-        try cannot mend, `Busy` where the server says when to ask again, and `StoreUnreachable` for everything else.
+        try cannot mend, `Busy` where the server says when to ask again, `BrokenOff`, and `StoreUnreachable` for
+        everything else.
         """
         sent = {**self._headers, **web_errors.sendable(headers or {})}
         request = requests.Request(method, self._base + path, params=params, headers=sent, data=body, files=files)
@@ -158,21 +167,28 @@ class Web:
             raise stores.Refused(f"{self.host} compressed its answer, though it was asked not to")
         if self._is_page(response, headers):
             raise self._teller.page()
-        return Answer(response.status_code, headers, self._read(response, limit))
+        self._check_length(response, limit)
+        body = BytesIO()
+        try:
+            self._read(response, body, limit)
+        except (ConnectionError, HTTPException, urllib3.exceptions.ProtocolError) as error:
+            came = Answer(response.status_code, headers, body.getvalue())
+            raise BrokenOff(*self._teller.broken_off(error), came) from None
+        return Answer(response.status_code, headers, body.getvalue())
 
     def _is_page(self, response: requests.Response, headers: Mapping[str, str]) -> bool:
         return response.status_code < 300 and web_errors.content_type(headers) == "text/html"
 
-    def _read(self, response: requests.Response, limit: int) -> bytes:
+    def _check_length(self, response: requests.Response, limit: int) -> None:
         said = response.headers.get("Content-Length", "")
         if response.request.method != "HEAD" and said.isdecimal() and int(said) > limit:
             raise self._endless(f"{said} bytes", limit)
-        data = BytesIO()
+
+    def _read(self, response: requests.Response, body: BytesIO, limit: int) -> None:
         while block := response.raw.read1(BLOCK):
-            data.write(block)
-            if data.tell() > limit:
+            body.write(block)
+            if body.tell() > limit:
                 raise self._endless("more", limit)
-        return data.getvalue()
 
     def _endless(self, said: str, limit: int) -> Endless:
         return Endless(f"{self.host} sends {said}, and what was asked for has at most {limit} bytes")

@@ -33,6 +33,7 @@ _HINTS: Mapping[int, str] = {
     HTTPStatus.INSUFFICIENT_STORAGE: "it has no room: make some, or use another one",
 }
 _UP = "is it up, and reachable from here?"
+_CUT = "its answer breaks off"
 _LONGEST_EXCERPT = 200
 _HARMLESS = {"accept", "accept-encoding", "content-type", "range", "user-agent"}
 _SHORTEST_SECRET = 6
@@ -111,6 +112,11 @@ class Teller:
 
     def page(self) -> Refused:
         return Refused(f"{self.host} answered with a web page instead", "check its address; does it want a login?")
+
+    def broken_off(self, error: Exception) -> tuple[str, str]:
+        """Message and hint."""
+        said = _innermost(error)
+        return f"the answer of {self.host} breaks off" + (f": {said}" if said != _CUT else ""), _UP
 
     def failure(self, error: Exception, what: str, timeout: float) -> StoreUnreachable:
         """There was no answer, or no end of it. The error's own text is not told: URLs and headers stand in it."""
@@ -198,7 +204,7 @@ def _has(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 _SILENT: Mapping[type[BaseException], str] = {
-    http.client.IncompleteRead: "its answer breaks off",
+    http.client.IncompleteRead: _CUT,
     http.client.RemoteDisconnected: "it hung up",
     http.client.HTTPException: "its answer is not HTTP",
     urllib3.exceptions.HTTPError: "its answer is not HTTP",

@@ -14,9 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.store import names, noise
-from dwebbackup import assemble, config
+from dwebbackup import access, assemble, backup, config
 from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
-from dwebbackup.links.unixfs import KUBO_V1, PROFILES, V0_2015, V1_2025, Profile, cid_of
+from dwebbackup.links.unixfs import KUBO_V1, PROFILES, V0_2015, V1_2025, Profile
 from dwebbackup.ports import Announcement, Store
 from dwebbackup.stores import Busy, Refused
 from dwebbackup.stores.filebase import FilebaseNames, FilebaseStore
@@ -30,6 +30,7 @@ from links.asking import ask
 from stores.asking import KEY
 from stores.front import front, response, serving
 from stores.presets import Filebase, PresetContract, as_kubo
+from synthetic import WRITER, SyntheticSource, restored, small_pieces
 
 _prefixes = itertools.count(1)
 
@@ -97,10 +98,12 @@ def test_a_configured_store_gives_its_links(ceph: Ceph, folder: str):
         assert store.url == f"filebase://{ceph.common_bucket}/{folder}?endpoint={between.url}"
 
 
-def configured(url: str, key: AccessKey) -> Store:
+def configured(url: str, key: AccessKey, **more: str) -> Store:
+    """No test asks the world, unless *more* names a gateway of its own."""
     keys = {"ACCESS_KEY_ID": key.id, "SECRET_ACCESS_KEY": key.secret}
     variables = {f"DWEBBACKUP_STORE_FILEBASE_{name}": value for name, value in keys.items()}
-    return assemble.store(config.load(environment={"DWEBBACKUP_STORE": url, **variables}))
+    variables |= {"DWEBBACKUP_STORE": url, "DWEBBACKUP_GATEWAYS": "off"} | more
+    return assemble.store(config.load(environment=variables))
 
 
 class TestLinks:
@@ -139,6 +142,15 @@ class TestLinks:
     def test_what_is_deleted_on_ipfs_is_unpinned(self, ceph: Ceph, make: Make):
         with serving(Filebase(ceph.http)) as between:
             assert make(between).traits.deletion == "unpinned"
+
+
+def test_a_cid_of_no_known_profile_is_asked_of_the_configured_gateways(ceph: Ceph, folder: str):
+    """It has nothing."""
+    with serving(Filebase(ceph.http, cid=lambda _: as_kubo(b"another"))) as between, front(response(404)) as gateway:
+        url = f"filebase://{ceph.common_bucket}/{folder}?endpoint={between.url}"
+        store = configured(url, ceph.key, DWEBBACKUP_GATEWAYS=gateway.url)
+        assert len([link for link in store.put("w/1/a", b"a") if link.startswith("filebase:")]) == 1
+        assert as_kubo(b"another") in gateway.asked[0][1]
 
 
 class Gateway:
@@ -215,6 +227,19 @@ class TestCidsOfNoKnownProfile:
             store = make(between, check=lambda _: b"somebody else's")
             with pytest.raises(Damaged, match=as_kubo(b"somebody else's")):
                 store.put("w/1/a", b"a")
+
+
+def test_a_backup_writes_down_under_which_cids_filebase_has_it(ceph: Ceph, make: Make):
+    contents = {"rows": b"1\n2\n3\n", "large": noise(300_000)}
+    with serving(Filebase(ceph.http)) as between, small_pieces():
+        store = make(between)
+        done = backup.back_up([SyntheticSource(contents)], access.below(store, WRITER.id), WRITER, backup.Options())
+        assert restored(store) == contents
+        sealed = store.get(f"w/{WRITER.id}/manifests/{done.backup.ref.name}")
+        assert f"ipfs://{as_kubo(sealed)}" in done.links
+        (index,) = done.backup.manifest.indexes
+        (found,) = store.list(f"w/{WRITER.id}/indexes/")
+        assert f"ipfs://{as_kubo(store.get(found.name))}" in index.links
 
 
 class TestRates:
@@ -300,17 +325,6 @@ class TestNames:
             assert server.asked == [("PUT", "/v1/names/my-backups"), ("POST", "/v1/names")]
             assert json.loads(server.bodies[1]) == {"label": "my-backups", "cid": "bafynewest"}
             assert server.headers[1]["Authorization"] == self.TOKEN
-
-    def test_it_leads_to_the_cid_by_which_filebase_has_the_manifest(self, ceph: Ceph, make: Make):
-        name, data = "w/1/manifests/0000000001-a.age", b"a manifest"
-        with serving(Filebase(ceph.http)) as between, front(response(200, "{}")) as server:
-            store = make(between)
-            store.put(name, data)
-            store.put("w/1/head.json", b"{}")
-            names = FilebaseNames(KEY, "my-backups", Web(server.url), store.called_here)
-            names.publish(announcement(cid_of(data).text))
-            names.publish(announcement("bafyanother"))
-            assert [json.loads(body)["cid"] for body in server.bodies] == [as_kubo(data), "bafyanother"]
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_key_that_is_refused_is_not_told(self, status: int):

@@ -51,10 +51,14 @@ class TestS3dContract(PresetContract):
             yield configured(url, "S3D", ceph)
 
 
-def configured(url: str, name: str, ceph: Ceph, **secrets: str) -> Store:
+def loaded(url: str, name: str, ceph: Ceph, **secrets: str) -> config.Config:
     secrets = {"ACCESS_KEY_ID": ceph.key.id, "SECRET_ACCESS_KEY": ceph.key.secret, "TOKEN": PASSWORD} | secrets
     variables = {f"DWEBBACKUP_STORE_{name}_{secret}": value for secret, value in secrets.items()}
-    return assemble.store(config.load(environment={"DWEBBACKUP_STORE": url, **variables}))
+    return config.load(environment={"DWEBBACKUP_STORE": url, **variables})
+
+
+def configured(url: str, name: str, ceph: Ceph, **secrets: str) -> Store:
+    return assemble.store(loaded(url, name, ceph, **secrets))
 
 
 class TestRenterd:
@@ -264,6 +268,16 @@ class TestTheAdminsDoor:
         with uploads() as admin:
             make(admin).prepare()
             assert admin.asked == [("GET", "/stats/uploads")]
+
+    @pytest.mark.parametrize(("password", "level"), [(PASSWORD, "ok"), ("wrong", "failure")])
+    def test_doctor_tries_it(self, ceph: Ceph, password: str, level: str):
+        with uploads() as admin:
+            admin.pending.append("something")
+            url = f"sia+s3d://bucket?endpoint=http://127.0.0.1:8000&admin={admin.url}"
+            stores = loaded(url, "S3D", ceph, TOKEN=password).stores
+            (finding,) = assemble.bare_store(stores[0]).dialect("w/1/probes/a")
+        assert finding.level == level
+        assert ("1 object not on Sia" if level == "ok" else "password") in finding.sentence
 
     def test_one_that_is_closed_is_worth_another_try(self):
         with nobody() as url, pytest.raises(StoreUnreachable) as caught:

@@ -45,6 +45,10 @@ def link_of(data: bytes) -> str:
     return f"sia://{skylink_of(data).text}"
 
 
+def answering(document: object) -> bytes:
+    return response(200, json.dumps(document), Content_Type="application/json")
+
+
 def down(portal: Portal) -> list[str]:
     return [asked for asked in portal.asked if asked.startswith("GET")]
 
@@ -153,7 +157,9 @@ def test_one_that_takes_no_sectors_gives_files_under_its_own_skylink_that_fit_it
         links = store.put(NAME, data)
         assert links == (f"sia://{next(iter(portal.sectors))}",) != (link_of(data),)
         assert store.get(NAME, links) == data
+        before = len(down(portal))
         assert store.put(NAME, data) == links
+        assert len(down(portal)) == before + 2, "each is fetched again, as a file and as its sector"
     assert portal.asked.count("POST /skynet/restore") == 1
 
 
@@ -163,6 +169,15 @@ def test_one_that_gives_no_sectors_either_is_refused():
         pytest.raises(Refused, match="cannot be checked"),
     ):
         store_at(portal.url).put(NAME, b"1")
+
+
+def test_one_that_takes_a_sector_for_another_is_not_believed():
+    other = answering({"skylink": skylink_of(b"other").text})
+    with front(other, other, response(404)) as server:
+        store = store_at(server.url)
+        with pytest.raises(StoreUnreachable, match=f"does not have {skylink_of(b'other').text}"):
+            store.put(NAME, b"1")
+    assert [path for _, path in server.asked][:2] == ["/skynet/skyfile", "/skynet/restore"]
 
 
 @pytest.mark.parametrize("vector", vectors("skynet")["files"], ids=lambda vector: vector["name"])

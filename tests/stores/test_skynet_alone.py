@@ -78,8 +78,11 @@ def test_a_skylink_of_a_manifest_is_enough_beside_the_words(backed: Backed):
         assert backed.database.psql(ROWS) == backed.rows
 
 
-@pytest.mark.parametrize("manifest", [True, False], ids=["the manifest", "all else"])
-@pytest.mark.parametrize(("spoiled", "status"), [(True, 12), (False, 13)], ids=["spoiled", "gone"])
+@pytest.mark.parametrize(
+    ("manifest", "spoiled", "status"),
+    [(True, True, 12), (False, True, 12), (True, False, 13), (False, False, 12)],
+    ids=["manifest spoiled", "all else spoiled", "manifest gone", "all else gone"],
+)
 def test_a_portal_without_what_the_backup_needs_changes_nothing(
     backed: Backed, manifest: bool, spoiled: bool, status: int
 ):
@@ -95,13 +98,13 @@ def test_a_portal_without_what_the_backup_needs_changes_nothing(
 
 
 def test_a_backup_counts_without_a_portal_that_is_not_required(database: Database, tmp_path: Path):
-    with Portal(loses=True) as portal:
-        told = {"SOURCE": database.uri, "STORE": f"file://{tmp_path}/store skynet+{portal.url}", "KEY": OWNER.words}
+    folder = f"file://{tmp_path}/store"
+    with Portal(key="a key") as portal:
+        told = {"SOURCE": database.uri, "STORE": f"{folder} skynet+{portal.url}", "KEY": OWNER.words}
         database.psql("CREATE TABLE t AS SELECT 1 AS id")
-        assert "does not give it back" in call("backup", expect=13, **told).err
-        told["STORE"] += "?required=no"
-        call("backup", expect=3, **told)
-    call("restore", "latest", "--to", database.uri, "--replace", KEY=OWNER.words, STORE=f"file://{tmp_path}/store")
+        assert "401" in call("backup", expect=13, **told).err
+        call("backup", expect=3, **(told | {"STORE": f"{folder} skynet+{portal.url}?required=no"}))
+    call("restore", "latest", "--to", database.uri, "--replace", KEY=OWNER.words, STORE=folder)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,7 @@ def test_a_backup_counts_without_a_portal_that_is_not_required(database: Databas
         ({"key": "a key"}, "a key", "ok", "takes a file and gives it back by its link"),
         ({"key": "a key"}, "another", "failure", "401"),
         ({"loses": True}, "", "failure", "does not give it back"),
+        ({"spoils": True}, "", "failure", "gave other bytes"),
     ],
 )
 def test_doctor_tries_a_portal_out(habits: dict[str, Any], token: str, level: str, said: str):

@@ -119,6 +119,19 @@ def test_a_head_that_is_refused_for_any_other_reason_is_not_published(portal: Po
         publisher(server.url).publish(head(2))
 
 
+def test_a_portal_that_refuses_what_it_has_already_says_nothing_new(portal: Portal):
+    publisher(portal.url).publish(head(1))
+    with front(response(400, "known"), behind=portal.url) as server, capture_logs() as lines:
+        publisher(server.url).publish(head(1))
+    assert lines == []
+
+
+def test_a_newer_head_that_nobody_signed_is_no_reason_to_refuse_ours():
+    forged = answering(json.dumps(good() | {"revision": 9}).encode())
+    with front(response(400, "newer"), forged) as server, pytest.raises(Damaged, match="not signed"):
+        publisher(server.url).publish(head(4))
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502])
 def test_what_may_pass_is_told_as_that(status: int):
     with front(response(status, "later")) as server:

@@ -19,6 +19,7 @@ from dwebbackup.manifest import SourceFacts, StreamSpec
 from dwebbackup.ports import ByteStream, Condition, Dump, Finding
 from dwebbackup.sources.files import folder
 from dwebbackup.sources.files.address import Address
+from dwebbackup.sources.files.excluding import for_du
 from dwebbackup.sources.files.hearing import Hearing, readable
 from dwebbackup.sources.files.tar import EVERYTHING, LISTED, Tar, environment, find
 from dwebbackup.sources.process import Child, Children
@@ -119,7 +120,9 @@ class FilesDump:
 
     def _size(self) -> int:
         """Bytes of everything in it, as `du` has it; 0 where there is none. Only for progress and the chunks' size."""
-        command = ["du", "--summarize", "--apparent-size", "--block-size=1", "--one-file-system", self._address.path]
+        path = self._address.path
+        command = ["du", "--summarize", "--apparent-size", "--block-size=1", "--one-file-system"]
+        command += [*for_du(path, self._address.exclude), path]
         try:
             child = self._children.add(Child(command, environment()))
         except OSError:

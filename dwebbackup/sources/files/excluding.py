@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from glob import escape
 
 RESERVED = ".dwebbackup_"
 """How names at the top of a folder begin that are a restore's, and nobody's files."""
@@ -23,6 +24,13 @@ def for_tar(globs: Sequence[str]) -> Iterator[str]:
         bare = glob.strip("/")
         yield "--anchored" if glob.startswith("/") else "--no-anchored"
         yield f"--exclude=./{bare}" if glob.startswith("/") else f"--exclude={bare}"
+
+
+def for_du(path: str, globs: Sequence[str]) -> Iterator[str]:
+    """The same, for one that knows only what is anchored nowhere, and is told of *path*."""
+    for glob in globs:
+        bare = glob.strip("/")
+        yield f"--exclude={escape(path.rstrip('/'))}/{bare}" if glob.startswith("/") else f"--exclude={bare}"
 
 
 def is_left_out(path: str, globs: Sequence[str]) -> bool:

@@ -77,13 +77,14 @@ def _has_files(address: Address) -> bool:
     while waiting:
         below = waiting.pop()
         try:
-            for entry in os.scandir(os.path.join(address.path, below)):
-                name = os.path.join(below, entry.name)
-                if name == OF_THE_DISK or is_left_out(name, address.exclude):
-                    continue
-                if not entry.is_dir(follow_symlinks=False):
-                    return True
-                waiting.append(name)
+            with os.scandir(os.path.join(address.path, below)) as entries:
+                for entry in entries:
+                    name = os.path.join(below, entry.name)
+                    if name == OF_THE_DISK or is_left_out(name, address.exclude):
+                        continue
+                    if not entry.is_dir(follow_symlinks=False):
+                        return True
+                    waiting.append(name)
         except FileNotFoundError:
             continue  # gone since it was listed
         except OSError as error:

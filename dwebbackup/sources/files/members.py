@@ -15,11 +15,8 @@ from dwebbackup.errors import Damaged
 
 BLOCK = 512
 
-LONGEST_HEADER = 4 * 1024 * 1024
-"""Bytes of one member's PAX records: Linux allows far less in names and extended attributes."""
-
-MOST_HOLES = 1 << 20
-"""In one file."""
+LONGEST_HEADER = 32 * 1024 * 1024
+"""Bytes of one member's PAX records: far more than names and extended attributes take; 50 for each hole in a file."""
 
 
 class Kind(Enum):
@@ -48,13 +45,16 @@ class Member:
     mtime: int
     """Nanoseconds since 1970."""
     size: int
-    """Bytes that come in the stream; of a sparse file without its map."""
+    """Bytes that come in the stream; of a sparse file without its holes."""
     link: bytes = b""
     """Of a symbolic link, what it says; of a hard link, a member's name as in the stream."""
     attributes: tuple[tuple[bytes, bytes], ...] = ()
     """Extended ones."""
     sparse: tuple[int, array[int]] | None = None
     """The file's size, and pairs of offset and length of what is not a hole."""
+
+
+_PAIRS = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 
 
 class Blocks:
@@ -99,6 +99,7 @@ class Members:
         self._blocks = Blocks(chunks)
         self._left = 0
         self._padding = 0
+        self._map = array("q")
 
     def __iter__(self) -> Iterator[Member]:
         while (header := self._header()) is not None:
@@ -141,6 +142,7 @@ class Members:
             raise Damaged(f"a member's header has {size} bytes")
         text = self._blocks.take(size + -size % BLOCK)[:size]
         records: dict[bytes, bytes] = {}
+        self._map = array("q")
         at = 0
         while at < size:
             digits, _, _ = text[at : at + 8].partition(b" ")
@@ -148,8 +150,11 @@ class Members:
             name, equals, value = text[at + len(digits) + 1 : end - 1].partition(b"=")
             if not at < end <= size or not equals or text[end - 1 : end] != b"\n":
                 raise Damaged("a member's header is not made of PAX records")
-            records[name] = value
             at = end
+            if name in _PAIRS:  # the only ones that come more than once
+                self._map.append(_natural(value))
+            else:
+                records[name] = value
         return records
 
     def _member(self, header: bytes, records: dict[bytes, bytes]) -> Member:
@@ -159,10 +164,9 @@ class Members:
             raise Damaged(f"a member is of an unknown type, {header[156:157]!r}") from None
         self._left = _decimal(records, b"size", header[124:136]) if kind is Kind.FILE else 0
         self._padding = -self._left % BLOCK
-        sparse = self._sparse(records) if b"GNU.sparse.major" in records else None
-        name = records.get(b"GNU.sparse.name") or records.get(b"path") or _name(header)
+        size = records.get(b"GNU.sparse.size")
         return Member(
-            _split(name),
+            _split(records.get(b"path") or _name(header)),
             kind,
             _number(header[100:108]) & 0o7777,
             _decimal(records, b"uid", header[108:116]),
@@ -171,43 +175,22 @@ class Members:
             self._left,
             records.get(b"linkpath") or header[157:257].partition(b"\0")[0],
             tuple(_attributes(records)),
-            sparse,
+            None if size is None else _sparse(size, self._map, self._left),
         )
 
-    def _sparse(self, records: dict[bytes, bytes]) -> tuple[int, array[int]]:
-        """The map in front of the content: how many pairs there are, and the pairs, a number a line."""
-        if (records[b"GNU.sparse.major"], records.get(b"GNU.sparse.minor")) != (b"1", b"0"):
-            raise Damaged("a sparse file is written in a way that nobody asked for")
-        size, lines = _natural(records.get(b"GNU.sparse.realsize", b"")), self._lines_of_map()
-        count = _natural(next(lines))
-        if count > MOST_HOLES:
-            raise Damaged(f"a sparse file has {count} pieces")
-        pairs = array("q", (_natural(next(lines)) for _ in range(2 * count)))
-        _require_in_order(pairs, size, self._left)
-        return size, pairs
 
-    def _lines_of_map(self) -> Iterator[bytes]:
-        text = b""
-        while True:
-            line, end, after = text.partition(b"\n")
-            if end:
-                yield line
-                text = after
-                continue
-            if self._left < BLOCK:
-                raise Damaged("a sparse file's map is longer than the file")
-            text += self._blocks.take(BLOCK)
-            self._left -= BLOCK
-
-
-def _require_in_order(pairs: array[int], size: int, stored: int) -> None:
+def _sparse(size: bytes, pairs: array[int], stored: int) -> tuple[int, array[int]]:
+    """What is not a hole; it has to be just what is *stored*."""
+    if len(pairs) % 2:
+        raise Damaged("a sparse file's map ends within a pair")
     end = 0
     for offset, length in zip(pairs[::2], pairs[1::2], strict=True):
-        if offset < end or offset + length > size:
+        if offset < end:
             raise Damaged("a sparse file's pieces are not in order")
         end = offset + length
-    if sum(pairs[1::2]) != stored:
+    if end > _natural(size) or sum(pairs[1::2]) != stored:
         raise Damaged("a sparse file's pieces are not what its map says")
+    return _natural(size), pairs
 
 
 def _damaged(why: str) -> bytes:

@@ -22,11 +22,13 @@ OLDEST = (1, 29)
 _HINT = "install GNU tar 1.29 or newer: `apt install tar`, `apk add tar`, `brew install gnu-tar`"
 
 # Equal files give equal bytes: sorted, without the times of reading and of changes to the inode, without names of
-# users, which another /etc/passwd would change, and without the number of tar's process, which it puts into names.
+# users, which another /etc/passwd would change, and without the number of tar's process, which it puts into names: of
+# headers, unless they are given another one, and of sparse files, unless they are written in the oldest of three ways.
 _STABLE = (
     "--format=pax",
     "--sort=name",
     "--numeric-owner",
+    "--sparse-version=0.0",
     "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
 )
 _WHOLE = ("--sparse", "--xattrs")

@@ -53,7 +53,7 @@ class FilesTarget:
             unpacking.finish()
             if not found.inside:
                 unpacking.dress_top(path)
-            os.sync()  # a file whose name is on the disk, and its bytes are not, would look like an empty one
+            unpacking.flush()
             if options.announce:
                 options.announce(folder.identity(self._identified(found)))
             notes = place.take_place(found)

@@ -6,6 +6,7 @@ only where nothing is. So no name, link or order of members leads out.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -25,6 +26,10 @@ _OF_THE_SYSTEM = (b"security.selinux",)
 """Attributes that a system gives by its own rules."""
 
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID
+
+
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+"""Flushes one file system; `os.sync` waits for all of them, and for a server that is away."""
 
 
 class _Open(NamedTuple):
@@ -90,6 +95,14 @@ class Unpacking:
                     self._dress(descriptor, self._top)
             finally:
                 os.close(descriptor)
+
+    def flush(self) -> None:
+        """Wait until the disk has it all: a file whose name it has, and whose bytes it has not, would come out empty."""
+        with _told(self._top):
+            if _syncfs and _syncfs(self._open[0].descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            if not _syncfs:
+                os.sync()
 
     def shortfalls(self) -> Iterator[str]:
         yield from self._owners.sentences("without its owner, and so without setuid and setgid bits")
@@ -240,7 +253,7 @@ class Unpacking:
 
 
 @contextmanager
-def _told(member: Member) -> Iterator[None]:
+def _told(member: Member | None) -> Iterator[None]:
     """What the system refuses is told of the member that it was about."""
     try:
         yield
@@ -251,8 +264,8 @@ def _told(member: Member) -> Iterator[None]:
         raise RestoreFailed(f"{_called(member)} could not be written: {error.strerror}", hint) from error
 
 
-def _called(member: Member) -> str:
-    return readable(b"/".join(member.names)) or "the folder itself"
+def _called(member: Member | None) -> str:
+    return readable(b"/".join(member.names) if member else b"") or "the folder itself"
 
 
 def _write(descriptor: int, data: memoryview) -> None:

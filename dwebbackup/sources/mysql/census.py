@@ -16,9 +16,7 @@ ELSEWHERE = frozenset({"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "OQGRAPH"
 TRANSACTIONAL = frozenset({"InnoDB", "ROCKSDB", "TokuDB", "BLACKHOLE"})
 """Engines whose tables a snapshot shows as they were."""
 
-PLAIN = frozenset(
-    "tinyint smallint mediumint int bigint decimal double year date time datetime timestamp json uuid inet4 inet6".split()
-)
+PLAIN = frozenset("tinyint smallint mediumint int bigint decimal double year date time datetime timestamp json".split())
 """Types whose text is printed as it is: never the word NULL, and never with what encloses a value in front."""
 
 QUOTE = "X'1F'"

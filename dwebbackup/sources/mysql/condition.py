@@ -11,7 +11,7 @@ from dwebbackup.sources.mysql.connection import Connection, Server, close, execu
 def condition(server: Server) -> Condition:
     """What `Source.condition` promises. Whatever cannot be told for certain is refused.
 
-    A user without rights on a database does not see it: so none is called absent, or empty, before the rights are known.
+    A user without rights on a database does not see it: so none is called absent or empty before they are known.
     """
     connection = server.connect()
     try:

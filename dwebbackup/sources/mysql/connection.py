@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -41,7 +41,7 @@ _PLAIN = {
     "unique_checks": "1",
     "foreign_key_checks": "1",
 }
-"""Settings under which values have one text form, and no session ends for having nothing to say while a store is slow."""
+"""Settings under which values have one text form, and no session ends for having nothing to say to a slow store."""
 
 _OF_FLAVOUR = {
     "MariaDB": {
@@ -53,7 +53,7 @@ _OF_FLAVOUR = {
     "MySQL": {"max_execution_time": "0"},
 }
 
-Connection = pymysql.connections.Connection
+Connection: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
 Row = tuple[Any, ...]
 
 
@@ -103,9 +103,7 @@ class Server:
         connection = self._open(database, CLIENT.LOCAL_FILES if loads else 0)
         try:
             version = version_of(connection)
-            if version.number[:2] < OLDEST[version.flavour]:
-                oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor) in OLDEST.items())
-                raise DatabaseRefused(f"{self.url} is {version}; {oldest}, or newer, is needed")
+            _require_new_enough(version, self.url)
             execute(connection, settings_sql(version))
             execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         except BaseException:
@@ -156,6 +154,12 @@ class Server:
         return inherited | password | {"LC_ALL": "C"}
 
 
+def _require_new_enough(version: Version, url: str) -> None:
+    if version.number[:2] < OLDEST[version.flavour]:
+        oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor) in OLDEST.items())
+        raise DatabaseRefused(f"{url} is {version}; {oldest}, or newer, is needed")
+
+
 def _over_tcp(at: Address) -> Iterator[str]:
     yield from ("--protocol=TCP", f"--host={at.host or 'localhost'}", f"--port={at.port}")
 
@@ -185,7 +189,7 @@ def execute(connection: Connection, statement: str, parameters: Sequence[Any] | 
 def send(connection: Connection, statement: bytes) -> int:
     """Run one statement that is bytes already; how many rows it touched. Raises `DatabaseRefused`."""
     with refused(statement[:40].decode(errors="replace").split("(")[0]):
-        return int(connection.query(statement) or 0)  # type: ignore[arg-type]  # str in its types alone
+        return int(connection.query(statement) or 0)
 
 
 @contextmanager
@@ -199,7 +203,8 @@ def refused(doing: str) -> Iterator[None]:
 
 def close(connection: Connection) -> None:
     """At once, without a word to the server, and more than once if need be."""
-    connection._force_close()  # noqa: SLF001  # `close` raises where the server has gone, or it was done before
+    # `close` would speak to the server, which may have gone, or be in the midst of taking rows.
+    connection._force_close()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def identifier(*names: str) -> str:

@@ -78,7 +78,13 @@ def _with(item: Definition, **changes: Any) -> Definition:
 def encode(found: Definitions) -> bytes:
     """Lines of JSON: the database itself, then a line each; what is as usual is left out."""
     first = {"kind": "database", "name": found.schema, "charset": found.charset, "collation": found.collation}
-    lines = [first, *({key: value for key, value in asdict(item).items() if value not in ("", None, False)} for item in found.items)]
+    lines = [
+        first,
+        *(
+            {key: value for key, value in asdict(item).items() if value not in ("", None, False)}
+            for item in found.items
+        ),
+    ]
     return b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
 
 
@@ -179,7 +185,9 @@ def _routines(connection: Connection, schema: str) -> Iterator[Definition]:
         (schema,),
     )
     for kind, name, definer, mode, charset, collation in rows:
-        statement = _show(connection, kind, name)[f"Create {kind.title() if kind != 'PACKAGE BODY' else 'Package Body'}"]
+        statement = _show(connection, kind, name)[
+            f"Create {kind.title() if kind != 'PACKAGE BODY' else 'Package Body'}"
+        ]
         if not statement:
             raise DatabaseRefused(
                 f"the user may not see what {kind.lower()} {name} does",
@@ -210,5 +218,3 @@ def _events(connection: Connection, schema: str) -> Iterator[Definition]:
     for name, definer, mode, charset, collation, zone in rows:
         statement = _show(connection, "EVENT", name)["Create Event"]
         yield Definition("event", name, statement, definer, mode, charset, collation, time_zone=zone)
-
-

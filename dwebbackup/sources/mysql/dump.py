@@ -21,6 +21,9 @@ from dwebbackup.sources.process import Children
 KIND = "mysql"
 """Of both: what MariaDB is, `server_version` says."""
 
+REMEMBERED = ("max_allowed_packet", "lower_case_table_names")
+"""Settings of the server that a target is compared by."""
+
 NAMED = 10
 """Tables that a note names at most."""
 
@@ -141,6 +144,7 @@ class MysqlDump:
                 ("collation", found.collation),
                 ("server", version.text),
                 ("aligned", self._snapshot.aligned),
+                *((name, str(execute(self._connection, f"SELECT @@{name}")[0][0])) for name in REMEMBERED),
                 *self._snapshot.position,
             ),
             notes=tuple(self._notes()),
@@ -158,7 +162,8 @@ class MysqlDump:
         if now != before:
             changed = {item.label for item in set(now.items) ^ set(before.items)} or {"the database itself"}
             raise DatabaseRefused(
-                f"the schema was changed while it was read: {', '.join(sorted(changed)[:NAMED])}", "run the backup again"
+                f"the schema was changed while it was read: {', '.join(sorted(changed)[:NAMED])}",
+                "run the backup again",
             )
 
     def _notes(self) -> Iterator[str]:

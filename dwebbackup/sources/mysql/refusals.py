@@ -44,7 +44,7 @@ _HINTS = {
     1412: "a table was changed while it was read; run it again",
     1419: "the server wants SUPER of who makes triggers while it writes a binary log, "
     "or log_bin_trust_function_creators = 1",
-    1524: "the account's way to log in is unknown to the server or to us; ALTER USER … IDENTIFIED VIA or WITH another one",
+    1524: "the account's way to log in is unknown to the server or to us; ALTER USER … IDENTIFIED WITH another one",
     1698: "this account is for one user of the server's own system (unix_socket); give another one with a password",
     1835: "the row is damaged, or larger than max_allowed_packet",
     2003: _NOBODY,

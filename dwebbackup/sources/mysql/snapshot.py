@@ -1,8 +1,7 @@
 """One moment for several connections: definitions held first, then all writing stopped for that moment, then let go.
 
 MySQL cannot hand a snapshot from one session to another. So nothing is written while the readers begin theirs: under
-`FLUSH TABLES WITH READ LOCK`, or where the user may not do that, under `LOCK TABLES … READ` on the tables of this
-database; with neither right there is one reader. It lasts as long as `--jobs` statements, and not as long as the backup.
+`FLUSH TABLES WITH READ LOCK`, or where the user may not do that, under `LOCK TABLES … READ` on this database's tables; with neither right there is one reader. It lasts as long as `--jobs` statements, and not as long as the backup.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def open_snapshot(connection: Connection, server: Server, start: Callable[[], Cl
             execute(connection, "ROLLBACK")
     raise DatabaseRefused(
         f"the tables could not be held against being altered during the backup: {doubt}",
-        "another session alters tables, or waits to; SHOW PROCESSLIST tells which; run the backup again when it is done",
+        "another session alters tables, or waits to; SHOW PROCESSLIST tells which; run it again when that is done",
     )
 
 

@@ -1,4 +1,4 @@
-"""The client program that reads rows, chosen by the server: `mariadb` for MariaDB, `mysql` for MySQL, else the other."""
+"""The client program that reads rows: `mariadb` for MariaDB, `mysql` for MySQL, and the other where it is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMES = {"MariaDB": ("mariadb", "mysql"), "MySQL": ("mysql", "mariadb")}
 
 _PACKAGES = {
     "MariaDB": "mariadb-client (Debian, Ubuntu, Alpine) or mariadb (Fedora)",
-    "MySQL": "mysql-client (Ubuntu, Alpine's mysql-client is MariaDB's) or the one of dev.mysql.com; mariadb-client will do",
+    "MySQL": "mysql-client (Ubuntu) or the one of dev.mysql.com; mariadb-client (Debian, Alpine) will do",
 }
 
 
@@ -54,8 +54,8 @@ def choose(version: Version, folder: str | None = None) -> Tool:
     if fitting or found:
         return (fitting or found)[0]
     raise ToolMissing(
-        f"the server is {version}, and no client program for it is installed here (looked for {', '.join(_NAMES[version.flavour])})",
-        f"install {_PACKAGES[version.flavour]}; or name its folder in DWEBBACKUP_MYSQL_BIN",
+        f"the server is {version}, and neither {' nor '.join(_NAMES[version.flavour])} is installed here",
+        f"install {_PACKAGES[version.flavour]}",
     )
 
 

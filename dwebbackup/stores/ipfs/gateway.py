@@ -13,7 +13,7 @@ from dwebbackup.links import car, cid, dag
 from dwebbackup.links.cid import Cid, Codec
 from dwebbackup.links.unixfs import profiles_of
 from dwebbackup.links.uris import IPFS
-from dwebbackup.stores.web import Answer, Endless, Web
+from dwebbackup.stores.web import Answer, BrokenOff, Endless, Web
 
 USUAL = 5 * 1024 * 1024
 """Bytes of an answer that any number of threads may read at once: a pack has 4 MiB."""
@@ -35,8 +35,8 @@ _IN_ONE = {"format": "car", "dag-scope": "all", "car-version": "1", "car-order":
 class Gateway:
     """The gateway at *base* as a `Carrier` of `ipfs://` links.
 
-    A CAR that is too short is completed block by block, and so is a whole file where the gateway makes no CARs. One that
-    heeds no format and gives the file itself will do, too, if the file was cut in a way that we know.
+    A CAR that is too short is completed block by block; where the gateway makes none, all blocks come like that. One
+    that heeds no format and gives the file itself will do, too, if the file was cut in a way that we know.
     """
 
     def __init__(self, base: str, *, timeout: float = 60.0, ca: str = "") -> None:
@@ -68,7 +68,10 @@ class Gateway:
 
     def _in_one(self, root: Cid) -> bytes | Mapping[bytes, memoryview]:
         """The blocks below *root*, as far as they come in one answer; or the file itself."""
-        answer = self._ask(root, _IN_ONE, f"{_CAR}; version=1; order=dfs; dups=y", _NOT_SO)
+        try:
+            answer = self._ask(root, _IN_ONE, f"{_CAR}; version=1; order=dfs; dups=y", _NOT_SO)
+        except BrokenOff as error:  # as it does where the gateway lacks a block: which one, the others will tell
+            answer = error.answer
         if answer.status in _NOT_SO:
             self._makes_cars = False
             return {}

@@ -30,8 +30,8 @@ class IpfsStore:
 
     A file is added and pinned, and then gets its name (`Entry`); only after that, older ones of this name go. So an
     object is the old one or the new one, whatever ends the process. What counts is MFS, which keeps files from the
-    node's garbage collection: the pin does so until the name is there, and shows what is kept to people, and to services
-    that go by pins. So nothing is lost when a pin goes that a second object with the same bytes had, too.
+    node's garbage collection: the pin does so until the name is there, and shows what is kept to people, and to
+    services that go by pins. So nothing is lost when a pin goes that a second object with the same bytes had, too.
 
     The node is only asked for what it has itself, and never has to look for it on the network.
     """

@@ -49,7 +49,9 @@ class PortalCarrier:
     def _asked(self, path: str, limit: int) -> Answer:
         answer = self._web.ask("GET", path, limit=limit, expect=(200, 404))
         if answer.status == 404:
-            raise ObjectMissing(f"portal {self._name} does not have {path.rpartition('/')[2]} now", "ask another one")
+            raise ObjectMissing(
+                f"portal {self._name} does not have {path.rpartition('/')[2]} now", "ask another portal or store"
+            )
         return answer
 
 
