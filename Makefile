@@ -13,8 +13,9 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMP)-package ## the whole story on a throw-away server and a local folder
+demo: $(STAMP)-package ## the whole story on a throw-away server and a local folder; then on three stores at once
 	@$(BIN)/dwebbackup demo
+	@.ci/second-act
 
 test: $(STAMP)-dev ## all tests; ARGS="-k age" picks some
 	@.ci/system-packages test

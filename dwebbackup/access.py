@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dwebbackup import age, compression
 from dwebbackup.catalog import GENESIS, HEAD, Catalog, ahead
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, ObjectMissing, StoreUnreachable
-from dwebbackup.fetching import Layout, PackReader
+from dwebbackup.fetching import Layout, PackReader, at_once
 from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
 from dwebbackup.manifest import Manifest
 from dwebbackup.ports import Member, Several, Store, Stored, StoreTraits, members
@@ -42,7 +42,8 @@ class Opened:
     def packs(self, manifest: Manifest) -> PackReader:
         """What reads the streams of a whole manifest. Raises `KeyForbids` for a key that may not read rows."""
         layout = Layout(self.catalog.indexes(manifest))
-        return PackReader(self.catalog.store, self.require_rows(), self.chunk_key(manifest), layout)
+        store = self.catalog.store
+        return PackReader(store, self.require_rows(), self.chunk_key(manifest), layout, at_once(store))
 
     def chunk_key(self, manifest: Manifest) -> bytes:
         """The key of the chunk names, from the part of the manifest that only readers open.

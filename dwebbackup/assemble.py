@@ -161,7 +161,7 @@ def bare_store(store: StoreConfig) -> ConfiguredStore:
     from dwebbackup.checking import ConfiguredStore  # noqa: PLC0415  # only `doctor` needs it
 
     _require_scheme(f"store {store.called}", store.url, tuple(_PLACES))
-    return ConfiguredStore(_place(store, _Means()), _has_begun(store), _peculiar(store))
+    return ConfiguredStore(_place(store, _Means()), _has_begun(store), _peculiar(store), store.required)
 
 
 def uploads(config: Config) -> int:

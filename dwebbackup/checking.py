@@ -32,6 +32,8 @@ class ConfiguredStore:
     """False where it can be seen that nobody wrote there yet."""
     dialect: Callable[[str], Sequence[Finding]] | None = None
     """What its server does that others do not; tried out with an object of the name that is given."""
+    required: bool = True
+    """Whether a backup counts only when this one has everything."""
 
 
 @dataclass(frozen=True, slots=True)

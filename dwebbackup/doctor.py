@@ -60,7 +60,8 @@ def examine(patient: Patient, times: Times | None = None) -> Diagnosis:
     asked = patient.key is not None
     for each in patient.stores:
         checked = check_store(each, patient.key, times or Times())
-        findings += _named(f"store {each.store.name}", checked.findings)
+        found = checked.findings if each.required else map(_milder, checked.findings)
+        findings += _named(f"store {each.store.name}", found)
         writers.update((opened.number, opened.catalog.writer) for opened in checked.opened)
         asked = asked and checked.asked
     findings += _copies(patient)
@@ -81,6 +82,11 @@ def status_of(findings: Iterable[Finding]) -> int:
 
 def _named(what: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     return (replace(finding, name=f"{what}: {finding.name}") for finding in findings)
+
+
+def _milder(finding: Finding) -> Finding:
+    """Of a store that is not required: backups count without it."""
+    return replace(finding, level="warning") if finding.level == "failure" else finding
 
 
 def _key(patient: Patient) -> Iterator[Finding]:
@@ -106,7 +112,7 @@ def _copies(patient: Patient) -> Iterator[Finding]:
             "copies",
             "warning" if patient.rented else "notice",
             "all backups lie in one store: whoever gets hold of it, or of its access key, can delete them",
-            "keep a copy elsewhere, under credentials that no rented machine has",
+            "keep a copy elsewhere, under credentials that no rented machine has: `dwebbackup repair` makes one",
         )
 
 

@@ -23,7 +23,13 @@ from dwebbackup.packing import frame
 from dwebbackup.ports import Store
 
 AHEAD = 2
-"""Packs fetched before they are needed, for each stream that is being read."""
+"""Packs fetched before they are needed, for each stream that is being read, at least."""
+
+NEAR, FAR = 3, 8
+"""Packs fetched at once: from this machine or the network round it; and from far away, where the way there takes longer
+than the work. That many are held by all streams together, unless each needs its `AHEAD`: with 4 MiB a pack, and as much
+again while it is opened, no more fit into our memory.
+"""
 
 AHEAD_SPANS = 256
 """Spans looked at for that, at most: a stream may go to and fro between two packs many thousand times."""
@@ -33,6 +39,11 @@ OPENED = 32 * 1024 * 1024
 
 ON_DISK = 2 * 1024**3
 """Bytes of sealed packs kept on disk, at most, and a quarter of what is free there."""
+
+
+def at_once(store: Store) -> int:
+    """How many packs of *store* to fetch at once."""
+    return FAR if store.traits.distance > 1 else NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +171,9 @@ def _write(file: int, data: bytes, offset: int) -> None:
 class _Window:
     """The next spans of a stream, and their packs on the way."""
 
-    def __init__(self, open_: Callable[[Span], Future[memoryview]]) -> None:
+    def __init__(self, open_: Callable[[Span], Future[memoryview]], is_crowded: Callable[[], bool]) -> None:
         self._open = open_
+        self._is_crowded = is_crowded
         self._spans: deque[Span] = deque()
         self._packs: dict[str, Future[memoryview]] = {}
         self._needed: Counter[str] = Counter()
@@ -170,8 +182,12 @@ class _Window:
         return len(self._spans)
 
     @property
+    def packs(self) -> int:
+        return len(self._packs)
+
+    @property
     def full(self) -> bool:
-        return len(self._packs) > AHEAD or len(self._spans) > AHEAD_SPANS
+        return (len(self._packs) > AHEAD and self._is_crowded()) or len(self._spans) > AHEAD_SPANS
 
     def add(self, span: Span) -> None:
         sha256 = span.pack.sha256
@@ -202,17 +218,19 @@ class PackReader:
         identities: Sequence[bytes],
         chunk_key: bytes,
         layout: Layout,
-        threads: int = 3,
+        threads: int = NEAR,
         on_disk: int = ON_DISK,
     ) -> None:
         self._store = store
         self._identities = tuple(identities)
         self._chunk_key = chunk_key
         self._layout = layout
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "fetch")
+        self._windows: list[_Window] = []
         self._opened: OrderedDict[str, tuple[int, Future[memoryview]]] = OrderedDict()
         self._on_disk = SealedPacks(on_disk)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a stream that nobody reads to its end may be let go in the middle of another's
 
     def __enter__(self) -> Self:
         return self
@@ -236,14 +254,25 @@ class PackReader:
             raise Damaged(f"{stream.label} is {size} bytes in {chunks} chunks, not {stream.bytes} in {stream.chunks}")
 
     def _ahead(self, spans: Iterator[Span]) -> Iterator[tuple[Span, memoryview]]:
-        """Each span with its pack's plain inside, the next `AHEAD` other packs already on their way."""
-        window = _Window(self._open)
-        for span in spans:
-            window.add(span)
-            while window.full:
+        """Each span with its pack's plain inside, the next other packs already on their way."""
+        window = _Window(self._open, self._is_crowded)
+        with self._lock:
+            self._windows.append(window)
+        try:
+            for span in spans:
+                window.add(span)
+                while window.full:
+                    yield window.next()
+            while window:
                 yield window.next()
-        while window:
-            yield window.next()
+        finally:
+            with self._lock:
+                self._windows.remove(window)
+
+    def _is_crowded(self) -> bool:
+        """Whether all streams together have as many packs as can be fetched at once."""
+        with self._lock:
+            return sum(window.packs for window in self._windows) >= self._threads
 
     def _open(self, span: Span) -> Future[memoryview]:
         pack = span.pack
@@ -307,6 +336,6 @@ class PackReader:
             yield chunk
 
     def check(self, pack: PackEntry, sealed: bytes | None = None) -> int:
-        """Authenticate a whole pack, *sealed* as it was fetched or fetched now; how many plain bytes its chunks have."""
+        """Authenticate a whole pack, *sealed* as it was fetched, or fetched now; how many plain bytes are in it."""
         plain = self.fetch(pack) if sealed is None else self._unseal(pack, sealed)
         return sum(map(len, self._chunks(Span(pack, 0, len(pack)), plain, Decompressor())))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from dwebbackup import clock, prune
 from dwebbackup.access import Opened
-from dwebbackup.errors import DwebbackupError, Interrupted, KeyForbids, WrongConfiguration
+from dwebbackup.errors import DwebbackupError, Interrupted, KeyForbids, StoreUnreachable, WrongConfiguration
 from dwebbackup.inventory import Inventory, Outline
 from dwebbackup.manifest import ManifestRef, Tally
 from dwebbackup.ports import Member, members
 from dwebbackup.prune import Plan, Pruned
-from dwebbackup.retention import Candidate, Decision, Policy, decide
+from dwebbackup.retention import CLOCKS_DIFFER, Candidate, Decision, Policy, decide
+
+
+Times = Mapping[ManifestRef, Sequence[float]]
+"""When each of the stores that are required took a backup in, by its own clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +73,28 @@ def prune_each(opened: Opened, policy: Policy, *, dry_run: bool = False) -> list
     """
     stores = members(opened.catalog.store)
     if len(stores) == 1:
-        return [_prune(opened, stores[0], policy, dry_run=dry_run)]
+        return [_prune(opened, stores[0], policy, {}, dry_run=dry_run)]
     prune.require_right(opened)
-    return [_prune_unless(opened, member, policy, dry_run=dry_run) for member in stores]
+    times = _times(opened)
+    return [_prune_unless(opened, member, policy, times, dry_run=dry_run) for member in stores]
 
 
-def _prune(opened: Opened, member: Member, policy: Policy, *, dry_run: bool) -> Outcome:
-    selection = select(opened, policy)
+def _times(opened: Opened) -> Times:
+    found: dict[ManifestRef, list[float]] = {}
+    for member in members(opened.catalog.store):
+        if member.required and member.store.traits.lists:
+            with suppress(StoreUnreachable):  # it is told of when it is its turn
+                for ref, stored in opened.within(member.store).catalog.listed().items():
+                    found.setdefault(ref, []).append(stored.modified)
+    return found
+
+
+def _prune(opened: Opened, member: Member, policy: Policy, times: Times, *, dry_run: bool) -> Outcome:
+    selection = select(opened, policy, times)
     return Outcome(member, opened.number, selection, None if dry_run else prune.prune(opened, selection.plan))
 
 
-def _prune_unless(opened: Opened, member: Member, policy: Policy, *, dry_run: bool) -> Outcome:
+def _prune_unless(opened: Opened, member: Member, policy: Policy, times: Times, *, dry_run: bool) -> Outcome:
     """One of several stores, unless something hinders."""
     if not prune.is_able(member.store):
         return Outcome(member, opened.number, passed_over="it cannot list and delete, so all that it has stays there")
@@ -86,15 +102,17 @@ def _prune_unless(opened: Opened, member: Member, policy: Policy, *, dry_run: bo
     try:
         if not alone.catalog.refs():
             return Outcome(member, opened.number, passed_over="it holds no backup")
-        return _prune(alone, member, policy, dry_run=dry_run)
+        return _prune(alone, member, policy, times, dry_run=dry_run)
     except (Interrupted, KeyForbids, WrongConfiguration):
         raise
     except DwebbackupError as error:
         return Outcome(member, opened.number, problem=error)
 
 
-def select(opened: Opened, policy: Policy) -> Selection:
+def select(opened: Opened, policy: Policy, times: Times | None = None) -> Selection:
     """Decide which of the writer's backups go. Raises what `prune.plan` does.
+
+    *times*: when other stores took them in. They count for copies that came here long after they were made.
 
     Each backup is asked itself, and none is believed what it says of others: whoever stole a writer key could call
     old ones suspect, and have them dropped.
@@ -107,7 +125,7 @@ def select(opened: Opened, policy: Policy) -> Selection:
     unread = []
     for ref, outline in inventory.outlines(listed):
         if isinstance(outline, Outline):
-            known[ref] = _Known(outline.finished, listed[ref].modified, outline.tallies)
+            known[ref] = _known(outline, [listed[ref].modified, *(times or {}).get(ref, ())])
         else:
             unread.append(f"manifest {ref.id} stays, since it cannot be read: {outline}")
     candidates = _checked(inventory, list(_candidates(known)), policy.floor)
@@ -138,6 +156,13 @@ class _Known:
             return clock.from_iso(self.finished)
         except ValueError:
             return 0.0
+
+
+def _known(outline: Outline, taken: Sequence[float]) -> _Known:
+    """With the first of these times that agrees with what the backup says itself, or else the very first."""
+    said = _Known(outline.finished, taken[0], outline.tallies)
+    agreed = (each for each in taken if abs(each - said.seconds) <= CLOCKS_DIFFER)
+    return replace(said, modified=next(agreed, taken[0]))
 
 
 def _judged(decision: Decision, known: _Known, spared: str) -> Judged:

@@ -168,7 +168,7 @@ def _told(each: Shortfall) -> Iterator[str]:
 def _listed(needs: Sequence[Need]) -> str:
     """How many of each kind, and which is the first."""
     counts = _counted(needs)
-    told = " and ".join(f"{counts[kind]:,} {kind if counts[kind] > 1 else SINGULAR[kind]}" for kind in counts)
+    told = ", ".join(f"{counts[kind]:,} {kind if counts[kind] > 1 else SINGULAR[kind]}" for kind in counts)
     return f"{told} ({needs[0].name}{', …' if len(needs) > 1 else ''})"
 
 

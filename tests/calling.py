@@ -63,7 +63,7 @@ def call(*arguments: object, expect: int = 0, **settings: object) -> Ended:
     return ended
 
 
-SECRETS = re.compile(r"(RESTORE_)?KEY|PAGE_TOKEN|STORE_\w+_(SECRET_ACCESS_KEY|SESSION_TOKEN)")
+SECRETS = re.compile(r"(RESTORE_)?KEY|PAGE_TOKEN|STORE_\w+_(SECRET_ACCESS_KEY|SESSION_TOKEN|TOKEN)")
 
 _PASSWORD = re.compile(r"://[^/@:]*:([^/@]{6,})@")
 

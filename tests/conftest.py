@@ -23,6 +23,8 @@ pytest_plugins = [
     "fix_german",
     "fix_notices",
     "fix_ipfs",
+    "fix_js_ipfs",
+    "fix_mysql",
 ]
 
 # Started in the background by a shell, or by nohup, we ignore these, and what we start would, too.

@@ -36,8 +36,9 @@ class Places:
 
     bucket: str
     server: S3Server
-    node: IpfsNode
     folder: Path
+    network: str
+    """The third store's URL: what survives."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -45,7 +46,7 @@ class Places:
         stores = (
             f"s3://{self.bucket}/app?endpoint={self.server.http}&region=us-east-1&name=bucket",
             f"file://{quote(str(self.folder))}?name=folder",
-            f"ipfs+http://{self.node.address}/app?name=ipfs",
+            self.network,
         )
         key = self.server.key
         return {
@@ -109,20 +110,24 @@ def _dwebbackup(settings: Mapping[str, str], *arguments: str) -> dict[str, Any]:
 
 
 @contextmanager
-def here(folder: Path) -> Iterator[Places]:
-    """An S3 server and an IPFS node on this machine."""
+def here(folder: Path) -> Iterator[tuple[Places, dict[str, str]]]:
+    """An S3 server and an IPFS node on this machine; and what leads to that node's gateway."""
     require(PROGRAMS, "radosgw ceph-mon ceph-osd")
     (folder / "ipfs").mkdir()
     with Ceph.running(folder) as server, IpfsNode.running(folder / "ipfs") as node:
-        yield Places(server.bucket(), server, node, folder / "store")
+        yield Places(server.bucket(), server, folder / "store", ipfs_store(node)), {"GATEWAYS": node.gateway}
+
+
+def ipfs_store(node: IpfsNode) -> str:
+    return f"ipfs+http://{node.address}/app?name=ipfs"
 
 
 def main(_arguments: Sequence[str]) -> int:
     print("\nSecond act: a bucket, a folder and an IPFS node, all on this machine")
-    with tempfile.TemporaryDirectory(prefix="dwb-") as folder, here(Path(folder)) as places:
+    with tempfile.TemporaryDirectory(prefix="dwb-") as folder, here(Path(folder)) as (places, networks):
         os.chmod(folder, 0o755)
         binaries = install_postgres(print, "")
-        different = tell(print, places, binaries, {"GATEWAYS": places.node.gateway})
+        different = tell(print, places, binaries, networks)
     return 1 if different else 0
 
 

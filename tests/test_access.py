@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -170,6 +172,40 @@ def test_a_reader_gets_rows_through_its_key(shelf: Shelf):
             assert list(packs.stream(stream)) == chunks
     with pytest.raises(KeyForbids):
         open_writer(OWNER.writer(1), 1, shelf.root).packs(whole)
+
+
+class Meeting(MemoryStore):
+    """Gives no pack before *number* are asked for at the same time."""
+
+    def __init__(self, number: int, distance: int) -> None:
+        super().__init__(traits=StoreTraits(distance=distance))
+        self.number, self.inside, self.most = number, 0, 0
+        self._meeting = threading.Barrier(number)
+        self._lock = threading.Lock()
+
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        if "/packs/" not in name:
+            return super().get(name, links)
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self._meeting.wait(60)
+        with self._lock:
+            self.inside -= 1
+        return super().get(name, links)
+
+
+@pytest.mark.parametrize(("distance", "number"), [(0, 3), (1, 3), (2, 8), (3, 8)])
+def test_packs_are_fetched_so_many_at_once_and_more_from_far_away(distance: int, number: int):
+    store = Meeting(number, distance)
+    shelf = Shelf(store)
+    chunks = [f"{at:02}".encode() for at in range(3 * number)]
+    index = shelf.put_index(*(shelf.pack([chunk]) for chunk in chunks))
+    sealed = sealed_part({"chunk_key": shelf.writer.chunk_key.hex()}, shelf.recipients)
+    whole = replace(with_sealed(shelf, sealed), indexes=(index,))
+    with open_writer(OWNER, 1, store).packs(whole) as packs:
+        assert list(packs.stream(stream_of([(0, at, 2) for at in range(len(chunks))]))) == chunks
+    assert store.most == number
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,14 @@ import pytest
 from calling import call
 from dwebbackup import heads, locating
 from dwebbackup.keys import OwnerKey
+from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.unixfs import cid_of
 from dwebbackup.stores.ipfs.rpc import Rpc
 from dwebbackup.stores.web import Web
 from fix_ipfs import IpfsNode
 from fix_postgres import Database
+from skynet_portal import Portal
+from web_server import Answer, WebServer
 
 TABLES = """
 CREATE TABLE customer (id int PRIMARY KEY, name text NOT NULL);
@@ -73,6 +76,25 @@ def test_a_database_comes_back_from_the_words_and_a_gateway(shop: Shop, target_d
     ended = shop.call("restore", "latest", "--to", target_database.uri, "--json")
     assert target_database.psql(SUM) == before
     assert (ended.json["backup"], ended.json["rows"]) == (made["backup"], 3000)
+
+
+def test_a_database_comes_back_from_the_words_and_a_portal(shop: Shop, target_database: Database):
+    with Portal() as portal:
+        first = shop.back_up(STORE=f"file://{shop.folder} skynet+{portal.url}")
+        made = shop.back_up(STORE=f"file://{shop.folder} skynet+{portal.url}")
+        before = shop.database.psql(SUM)
+        manifest = shop.manifests[-1].read_bytes()
+        shutil.rmtree(shop.folder)
+        alone = {"GATEWAYS": "off", "PORTALS": portal.url}
+        ended = shop.call("restore", "latest", "--to", target_database.uri, "--json", **alone)
+        assert target_database.psql(SUM) == before
+        assert ended.json["backup"] == made["backup"]
+        listed = shop.call("list", "--json", **alone).json["backups"]
+        assert [each["backup"] for each in listed] == [first["backup"], made["backup"]]
+        resolver = locating.names_of(shop.owner.writer(1).head_keys)[1]
+        link = f"sia://{skylink_of(manifest).text}"
+        for seen in (link, resolver, f"{portal.url}/{link.removeprefix('sia://')}"):
+            assert shop.call("show", seen, "--json", **alone).json["sequence"] == 2
 
 
 def test_what_is_there_is_listed_and_shown_without_a_store(shop: Shop):
@@ -175,6 +197,31 @@ def test_a_store_that_is_empty_or_gone_leads_to_the_networks_by_a_hint(shop: Sho
 
 
 # --- what is newest must not get older in silence ---
+
+
+def test_two_machines_that_wrote_at_once_are_both_listed_and_none_is_the_newest(shop: Shop, tmp_path: Path):
+    """Each tells another node of its head, and each node has both manifests' bytes at best by half."""
+    with IpfsNode.running(tmp_path / "other") as other:
+        shop.back_up(ROUTERS=other.gateway)
+        twin = tmp_path / "twin"
+        shutil.copytree(shop.folder, twin)
+        shop.back_up()
+        shop.back_up(STORE=f"file://{twin} ipfs+http://{other.address}/twin")
+        both = {"GATEWAYS": f"{shop.node.gateway} {other.gateway}"}
+        ended = shop.call("show", "latest", "--json", expect=12, **both)
+        assert "two machines wrote at once" in ended.json["error"]
+        listed = shop.call("list", "--json", **both).json["backups"]
+        assert [each["sequence"] for each in listed] == [1, 2, 2]
+        assert shop.call("show", listed[2]["backup"], "--json", **both).json["sequence"] == 2
+
+
+def test_a_gateway_that_lies_is_told_of_and_another_one_believed(shop: Shop):
+    made = shop.back_up()
+    with WebServer(Answer(headers={"Content-Type": "application/vnd.ipfs.ipns-record"}, body=b"junk")) as liar:
+        both = {"GATEWAYS": f"http://{liar.place} {shop.node.gateway}"}
+        ended = shop.call("show", "latest", "--json", expect=3, **both)
+    assert (ended.json["sequence"], made["sequence"]) == (1, 1)
+    assert f"what {liar.place} told was passed over" in ended.err
 
 
 def test_a_newest_manifest_that_cannot_be_had_is_an_error_that_names_the_one_before(shop: Shop, tmp_path: Path):

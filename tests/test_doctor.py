@@ -229,6 +229,23 @@ def test_the_writers_of_a_store_that_does_not_answer_are_not_called_none(office:
         assert "(none yet)" not in text
 
 
+@pytest.mark.parametrize(("option", "level", "status"), [("", "failure", 13), ("&required=no", "warning", 3)])
+def test_a_second_store_that_fails_is_a_warning_where_it_is_not_required(
+    office: Office, tmp_path: Path, option: str, level: str, status: int
+):
+    office.call("backup")
+    spoiled = tmp_path / "second"
+    spoiled.mkdir()
+    (spoiled / MARKER).touch()
+    (spoiled / "w").write_bytes(b"in the way")
+    stores = f"{office.store} file://{spoiled}?name=second{option}"
+    found = office.findings(STORE=stores, expect=status)
+    told = {each["level"] for name, each in found.items() if name.startswith("store second: ")}
+    assert told & {"failure", "warning"} == {level}, found
+    assert found["store local: newest backup"]["level"] == "ok"
+    assert "copies" not in found
+
+
 def test_a_copy_that_lost_the_mark_of_the_store_is_a_store(office: Office, tmp_path: Path):
     office.call("backup")
     (tmp_path / "store" / MARKER).unlink()

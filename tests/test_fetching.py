@@ -61,11 +61,15 @@ class Shelved:
         return [place for places in self.places for place in places]
 
     def reader(
-        self, store: Store | None = None, key: bytes | None = None, on_disk: int = fetching.ON_DISK
+        self,
+        store: Store | None = None,
+        key: bytes | None = None,
+        on_disk: int = fetching.ON_DISK,
+        threads: int = fetching.NEAR,
     ) -> PackReader:
         chunk_key = key or self.shelf.writer.chunk_key
         layout = Layout(self.indexes)
-        return PackReader(store or self.shelf.store, [OWNER.identity], chunk_key, layout, on_disk=on_disk)
+        return PackReader(store or self.shelf.store, [OWNER.identity], chunk_key, layout, threads, on_disk)
 
     def path(self, index: int = 0, pack: int = 0) -> str:
         return self.packs[index][pack].path
@@ -192,6 +196,19 @@ def test_the_next_other_packs_are_on_their_way_while_one_pack_comes_again_and_ag
         asked = set(reader._opened)
         assert asked == {pack.sha256 for pack in (old, *new[:AHEAD])}
         assert len(list(chunks)) == len(places) - 1
+
+
+def test_of_two_streams_from_far_away_each_has_a_few_packs_ahead_and_both_together_no_more():
+    shelved = Shelved([[1] * 20, [1] * 20])
+    with shelved.reader(threads=fetching.FAR) as reader:
+        first, second = (reader.stream(shelved.stream([(at, pack, 0) for pack in range(20)])) for at in (0, 1))
+        next(first)
+        assert len(reader._opened) == fetching.FAR
+        next(second)
+        assert len(reader._opened) == fetching.FAR + AHEAD + 1
+        first.close()  # what is left of it takes no room any more
+        next(second)
+        assert reader._windows[0].packs == fetching.FAR - 1  # one has been given out
 
 
 def test_of_spans_in_few_packs_only_so_many_are_looked_at(monkeypatch):

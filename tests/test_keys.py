@@ -20,6 +20,7 @@ from dwebbackup import age, keys, primitives
 from dwebbackup.cli.sheet import recovery_sheet
 from dwebbackup.errors import Damaged, WrongConfiguration
 from dwebbackup.keys import OwnerKey, Retirement, parse_key
+from dwebbackup.links import ipns
 
 GOLDEN = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())
 """Made once by `golden_vector` below. Never edited: who has words written down depends on every byte of it."""
@@ -579,6 +580,13 @@ def test_other_text_is_refused_and_not_repeated(text):
 
 
 # --- the sheet to print ---
+
+
+def test_the_recovery_sheet_has_the_name_of_the_newest_writer_on_ipfs():
+    sheet = recovery_sheet(OWNER, [], [(1, OWNER.writer(1).id), (2, SUCCESSOR.id)], "2026-11-20")
+    assert f"ipns://{ipns.name_of(SUCCESSOR.head_keys.ipns).text}\n" in sheet
+    none_yet = recovery_sheet(OWNER, [], None, "2026-11-20")
+    assert f"ipns://{ipns.name_of(OWNER.writer(1).head_keys.ipns).text}\n" in none_yet
 
 
 def test_the_recovery_sheet_has_all_that_a_recovery_needs():

@@ -77,6 +77,44 @@ def test_a_dry_run_deletes_nowhere(one):
     assert names(one) == names(two) == before
 
 
+def test_copies_that_a_repair_made_are_as_old_as_their_originals(one):
+    """By the new store's clock all of them came today, which no backup says of itself."""
+    two = MemoryStore("two", now=one.now)
+    both = Mirrored([Member(one), Member(two)])
+    repair.carry_out(opened(both), repair.plan(opened(both), Choice()))
+    assert sequences(two) == [1, 2, 3, 4]
+    pruned(one, two)
+    assert (sequences(one), sequences(two)) == ([4], [4])
+    two.now += 4 * DAY
+    pruned(one, two)
+    assert names(one) == names(two)
+    assert restored(two) == {"same": noise(20_000), "new": noise(20_000, 13)}
+
+
+@pytest.mark.parametrize("best_effort", [(), ("two",)])
+def test_a_clock_that_is_wrong_elsewhere_makes_nothing_old(one, best_effort):
+    two = twin(one)
+    two.modified = dict.fromkeys(two.modified, 0.0)
+    first, second = pruned(one, two, best_effort=best_effort)
+    assert sequences(one) == [4]
+    if best_effort:
+        assert len(second.pruned.manifests) == 3  # what a required store says agrees with the backups themselves
+    three = twin(one, "three")
+    three.modified = dict.fromkeys(three.modified, 0.0)
+    pruned(three, MemoryStore("two"))
+    assert sequences(three) == sequences(one)
+
+
+def test_of_a_store_that_is_not_required_no_other_one_takes_a_time(one):
+    old = twin(one, "old")
+    new = MemoryStore("new", now=one.now)
+    both = Mirrored([Member(old), Member(new)])
+    repair.carry_out(opened(both), repair.plan(opened(both), Choice()))
+    pruned(new, old, best_effort=("old",))
+    assert sequences(new) == [1, 2, 3, 4]
+    assert sequences(old) == [4]
+
+
 def test_one_that_is_behind_keeps_its_own_newest(one):
     two = twin(one)
     newest = opened(one).catalog.refs()[-1]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from calling import call
-from dwebbackup import clock, heads, records, repair
+from configuring import configured
+from dwebbackup import assemble, clock, heads, records, repair
 from dwebbackup.catalog import GENESIS, HEAD
 from dwebbackup.errors import Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.skyfile import skylink_of
@@ -24,6 +25,8 @@ from dwebbackup.repair import Choice, Plan, Repaired
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.mirrored import Mirrored
 from faulty import Fault, Faulty, Killed, MemoryStore, dead_from, flipped
+from fix_ceph import Ceph
+from fix_ipfs import IpfsNode
 from synthetic import OWNER, ROOT, WRITER, back_up, errors, names, noise, opened, restored, small_pieces
 
 ALL = "packs/", "indexes/", "manifests/", HEAD
@@ -205,6 +208,15 @@ def test_bytes_that_a_link_leads_to_and_that_do_not_fit_the_name_are_not_put(one
     assert name not in names(one)
 
 
+def test_a_single_store_is_never_given_its_own_wrong_bytes_again(one):
+    name = ROOT + min(names(one, "packs/"))
+    one.objects[name] = flipped(one.objects[name], 100)
+    watched = Faulty(one)
+    done = repaired(watched, Choice(data=True))
+    assert len(done.lost) == 1
+    assert [call for call in watched.calls if call[0] == "put"] == []
+
+
 # --- what stands under fixed names ---
 
 
@@ -343,6 +355,7 @@ def test_a_store_that_is_down_is_told_of_and_the_others_are_repaired(one):
 
 
 def test_a_store_that_is_full_gets_no_more_and_the_others_do(one):
+    one.put(ROOT + GENESIS, records.write_line(Genesis(WRITER.id, 1, "2026-11-20T03:00:00Z"), OWNER.sign_seed))
     two, three = MemoryStore("two"), MemoryStore("three")
     full = Faulty(two, lambda call: Fault.refuse if call.verb == "put" and call.nth > 2 else None)
     done = repaired(several(one, full, three))
@@ -350,6 +363,7 @@ def test_a_store_that_is_full_gets_no_more_and_the_others_do(one):
     assert done.stores[1].problem
     assert objects(three) == objects(one)
     assert len(full.struck) <= 9  # those that were under way
+    assert ("put", ROOT + GENESIS) not in full.calls
 
 
 def test_without_any_store_that_answers_it_is_an_error(one):
@@ -534,6 +548,37 @@ def test_stores_are_chosen_by_name(folders, tmp_path):
     assert "no store is called nowhere" in call("repair", "--to", "nowhere", expect=2, **folders).err
     call("repair", "--to", "here", **folders)
     assert not (tmp_path / "there" / "w").exists()
+
+
+def test_a_bucket_an_ipfs_node_and_a_folder_mend_each_other(tmp_path: Path, ceph: Ceph, ipfs_node: IpfsNode):
+    """Each on a real server; each in turn loses something, and the bucket everything."""
+    bucket = ceph.bucket()
+    node = f"ipfs+{ipfs_node.rpc}/repair-{bucket}"
+    settings = {
+        "STORE": f"s3://{bucket}/below?endpoint={ceph.http} {node} file://{tmp_path}/folder",
+        "STORE_S3_ACCESS_KEY_ID": ceph.key.id,
+        "STORE_S3_SECRET_ACCESS_KEY": ceph.key.secret,
+        "KEY": WRITER.line,
+        "GATEWAYS": "off",
+        "ROUTERS": "off",
+    }
+    store = assemble.prepared_store(configured(**settings))
+    for each in CONTENTS[:2]:
+        back_up(store, each)
+    one, two, three = (member.store for member in store.members)
+    whole = objects(three)
+    for name in names(one):
+        one.delete(ROOT + name)
+    two.delete(ROOT + min(names(two, "indexes/")))
+    spoiled = ROOT + min(names(three, "packs/"))
+    three.put(spoiled, flipped(three.get(spoiled), 100))
+    shown = call("verify", expect=12, **settings).out
+    assert "error: store s3: lacks 2 manifests, 2 indexes, " in shown
+    done = call("repair", "--data", "--json", **settings).json
+    assert [len(each["wrong"]) for each in done["stores"]] == [0, 0, 1]
+    assert [each["objects"] for each in done["stores"]] == [len(whole) + 1, 1, 1]
+    assert objects(one) == objects(two) == objects(three) == whole
+    assert call("verify", **settings).out.splitlines()[-1].startswith("ok: 2 backups")
 
 
 # --- before a run ---

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from calling import call
 from dwebbackup import verify
 from dwebbackup.catalog import GENESIS, HEAD
 from dwebbackup.errors import StoreUnreachable
 from dwebbackup.ports import Member, Quiet, Store, StoreTraits
+from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.mirrored import Mirrored
 from dwebbackup.verify import Report
 from faulty import Fault, Faulty, MemoryStore, dead_from, flipped
@@ -76,7 +79,7 @@ def test_what_one_of_them_lacks_is_an_error_only_where_it_is_required(one, requi
     report = verified(one, two, best_effort=() if required else ("two",))
     (finding,) = findings(report)
     assert finding[:2] == (severity, "store two")
-    assert finding[2].startswith("lacks 1 manifest and 1 pack (manifests/")
+    assert finding[2].startswith("lacks 1 manifest, 1 pack (manifests/")
     assert "`dwebbackup repair`" in finding[2]
     assert report.ok is not required
     assert report.stores[1].missing == {"manifests": 1, "packs": 1}
@@ -206,3 +209,48 @@ def test_a_writer_key_verifies_several_as_well(one):
     two = twin(one)
     del two.objects[ROOT + min(names(two, "packs/"))]
     assert [finding[:2] for finding in findings(verified(one, two, key=WRITER))] == [("error", "store two")]
+
+
+# --- as users type it ---
+
+
+@pytest.fixture
+def folders(one: MemoryStore, tmp_path: Path) -> dict[str, str]:
+    """Two folders with the same, the second not required, as settings."""
+    for name in ("here", "there"):
+        store = LocalStore(tmp_path / name)
+        store.prepare()
+        for each, data in one.objects.items():
+            store.put(each, data)
+    urls = f"file://{tmp_path}/here?name=here file://{tmp_path}/there?name=there&required=no"
+    return {"STORE": urls, "KEY": OWNER.words, "GATEWAYS": "off", "ROUTERS": "off"}
+
+
+def test_each_store_has_its_line_and_its_figures(folders, one):
+    whole = len(names(one, "packs/")) + 6
+    lines = call("verify", **folders).out.splitlines()
+    assert lines[:2] == [f"store {name}: {whole} objects present; head at 3" for name in ("here", "there")]
+    assert lines[2].startswith("ok: 3 backups, ")
+    document = call("verify", "--data", "--json", **folders).json
+    assert document["ok"]
+    assert [(each["name"], each["required"], each["head"]) for each in document["stores"]] == [
+        ("here", True, 3),
+        ("there", False, 3),
+    ]
+    assert document["stores"][0]["present"] == {"manifests": 3, "indexes": 3, "packs": whole - 6}
+
+
+@pytest.mark.parametrize(("lost", "status", "verdict"), [("here", 12, "NOT WHOLE"), ("there", 3, "whole, and odd")])
+def test_what_a_store_lacks_decides_the_status_by_whether_it_is_required(folders, tmp_path, one, lost, status, verdict):
+    (tmp_path / lost / ROOT / min(names(one, "packs/"))).unlink()
+    out = call("verify", expect=status, **folders).out
+    whole = len(names(one, "packs/")) + 6
+    assert f"store {lost}: {whole - 1} objects present, 1 object missing; head at 3" in out
+    assert out.splitlines()[-1].startswith(f"{verdict}: 3 backups")
+
+
+def test_one_store_alone_says_what_it_always_did(folders):
+    alone = folders | {"STORE": folders["STORE"].split()[0]}
+    (line,) = call("verify", **alone).out.splitlines()
+    assert line.startswith("ok: 3 backups")
+    assert len(call("verify", "--json", **alone).json["stores"]) == 1

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dwebbackup.errors import WrongConfiguration
 from dwebbackup.keys import OwnerKey
+from dwebbackup.links import ipns
 from dwebbackup.primitives import to_bech32
 
 Writers = Sequence[tuple[int, str]] | None
@@ -24,6 +25,7 @@ def recovery_sheet(owner: OwnerKey, stores: Sequence[str], writers: Writers, dat
         words=_in_columns(owner.words.split()),
         whereabouts=whereabouts(stores, writers),
         recipient=to_bech32("age", owner.recipient),
+        name=_name(owner, writers),
         store_variable=shlex.quote(" ".join(stores)) if stores else "...",
     )
 
@@ -51,6 +53,12 @@ def write_sheet(path: str, text: str) -> None:
     except OSError as error:  # with a part of the words it would look like a sheet
         os.unlink(path)
         raise WrongConfiguration(f"cannot write {path}: {error.strerror}") from None
+
+
+def _name(owner: OwnerKey, writers: Writers) -> str:
+    """Under which IPFS has the newest backup, if any store is on it."""
+    newest = max((number for number, _ in writers or ()), default=1)
+    return ipns.name_of(owner.writer(newest).head_keys.ipns).text
 
 
 def _in_columns(words: Sequence[str], columns: int = 4) -> str:
@@ -92,4 +100,9 @@ the stores their credentials, and name a database to fill.
   export DWEBBACKUP_STORE={store_variable}
   dwebbackup list
   dwebbackup restore latest --to postgresql://USER@HOST/DATABASE
+
+Without any of the stores: what was kept on IPFS is looked for there, by the
+words alone, when no DWEBBACKUP_STORE is set. Its name there is
+
+  ipns://{name}
 """

@@ -8,10 +8,11 @@ import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from dwebbackup import clock
-from dwebbackup.errors import Damaged, StoreUnreachable, WrongConfiguration
+from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.cid import Cid, parse
 from dwebbackup.links.unixfs import PROFILES, V1_2025, cid_of
 from dwebbackup.links.uris import IPFS
@@ -19,7 +20,9 @@ from dwebbackup.ports import Announcement
 from dwebbackup.report import log
 from dwebbackup.stores.s3 import S3Store
 from dwebbackup.stores.s3_address import AccessKey, Address
-from dwebbackup.stores.web import Web
+
+if TYPE_CHECKING:
+    from dwebbackup.stores.web import Web  # `requests` takes 60 ms that a bucket need not wait for
 
 NAMES = "https://api.filebase.io"
 """Where its IPNS names are kept."""
@@ -68,9 +71,10 @@ class FilebaseStore(S3Store):
         if answered := headers.get("x-amz-meta-cid", ""):
             return str(answered)
         if self._answers:
-            answer = self._ask("head_object", f"look at {name}", name, Key=self._key(name))
-            if answered := answer.get("Metadata", {}).get("cid", ""):
-                return str(answered)
+            with suppress(ObjectMissing):  # not seen yet; the put was acknowledged
+                answer = self._ask("head_object", f"look at {name}", name, Key=self._key(name))
+                if answered := answer.get("Metadata", {}).get("cid", ""):
+                    return str(answered)
             self._answers = False
             log.logger(__name__).warning("a store on IPFS tells no CID", store=self.name, object=name)
         return ""

@@ -33,7 +33,7 @@ def test_everything_that_a_folder_can_hold_comes_back(folder: Path, tmp_path: Pa
     assert done.rows == sum(not os.path.isdir(os.path.join(os.fsencode(folder), name)) for name in before)
     assert not done.shortfalls
     assert sorted(done.notes) == [
-        f"a symbolic link that leads out of the folder: outward -> /etc/hostname",
+        "a symbolic link that leads out of the folder: outward -> /etc/hostname",
     ]
 
 
@@ -57,7 +57,9 @@ def test_gnu_tar_unpacks_what_we_store(folder: Path, tmp_path: Path):
     assert picture(back) == picture(folder)
 
 
-def test_the_same_folder_gives_the_same_bytes_wherever_it_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_same_folder_gives_the_same_bytes_wherever_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     grow(folder)
     first = taken(FilesSource(url(folder))).streams
     monkeypatch.setenv("TAR_OPTIONS", "--exclude=* --format=v7")
@@ -137,7 +139,11 @@ def plant(tree: dict | bytes | str, path: bytes, mtime: int) -> None:
 def names(source: FilesSource, tmp_path: Path) -> set[str]:
     """What comes back of it."""
     put_back(taken(source), tmp_path / "names")
-    found = {os.path.relpath(os.path.join(path, name), tmp_path / "names") for path, folders, files in os.walk(tmp_path / "names") for name in (*folders, *files)}
+    found = {
+        os.path.relpath(os.path.join(path, name), tmp_path / "names")
+        for path, folders, files in os.walk(tmp_path / "names")
+        for name in (*folders, *files)
+    }
     shutil.rmtree(tmp_path / "names")
     return found
 
@@ -215,7 +221,9 @@ def test_a_url_that_names_no_folder_is_refused(wrong: str):
         FilesSource(wrong)
 
 
-def test_a_tar_that_is_not_gnus_or_too_old_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_tar_that_is_not_gnus_or_too_old_is_named_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     for said in ("bsdtar 3.7.2 - libarchive 3.7.2", "tar (GNU tar) 1.28"):
         program = tmp_path / "tar"
         program.write_text(f"#!/bin/sh\necho '{said}'\n")

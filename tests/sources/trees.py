@@ -9,12 +9,14 @@ import socket
 import stat
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from dwebbackup.manifest import SourceRecord, StreamRecord
-from dwebbackup.ports import ByteStream, Dump, Restored, TargetOptions
+from dwebbackup.ports import ByteStream, Restored, TargetOptions
 from dwebbackup.sources.files import FilesSource, FilesTarget
 
 ACL = struct.pack("<I", 2) + b"".join(
@@ -24,6 +26,8 @@ ACL = struct.pack("<I", 2) + b"".join(
 """u::rw-, u:65534:rw-, g::r--, m::rw-, o::--- as Linux keeps it (acl(5))."""
 
 READ = 64 * 1024
+
+NOBODY = 65534
 
 
 def picture(folder: Path) -> dict[bytes, tuple]:
@@ -102,17 +106,7 @@ def put_back(backup: Taken, folder: Path, **options: object) -> Restored:
 
 
 def url(folder: Path | str, *options: str) -> str:
-    return folder_url(os.fsencode(folder)) + ("?" if options else "") + "&".join(options)
-
-
-def folder_url(path: bytes) -> str:
-    from urllib.parse import quote
-
-    return f"files://{quote(path)}"
-
-
-def files_of(dump: Dump) -> Sequence[str]:
-    return [spec.kind for spec in dump.specs]
+    return f"files://{quote(os.fsencode(folder))}" + ("?" if options else "") + "&".join(options)
 
 
 def grow(folder: Path) -> None:
@@ -128,7 +122,13 @@ def grow(folder: Path) -> None:
     (folder / "outward").symlink_to("/etc/hostname")
     (folder / "a.b sorts before a, and a-b").write_bytes(b"-")
     os.mkfifo(folder / "fifo", 0o640)
-    for name in (b"invalid \xff\xfe UTF-8", b"line\nend\t\\ and * ? [x] \x7f \x1b", b"-rf", b"tar: x", "Übergröße €".encode()):
+    for name in (
+        b"invalid \xff\xfe UTF-8",
+        b"line\nend\t\\ and * ? [x] \x7f \x1b",
+        b"-rf",
+        b"tar: x",
+        "Übergröße €".encode(),
+    ):
         (folder / os.fsdecode(name)).write_bytes(name)
     with open(folder / "holes", "wb") as file:
         file.truncate(40 * 1024 * 1024)
@@ -158,6 +158,25 @@ def _dress(folder: Path) -> None:
     os.chmod(folder / "special", 0o6755)
     os.chmod(folder / "closed", 0o500)
     os.chmod(folder / "a" / "deep" / "er", 0o1777)
+
+
+@contextmanager
+def nobody(folder: Path) -> Iterator[None]:
+    """Root is somebody without any rights meanwhile, to whom *folder* belongs; anybody else stays who he is."""
+    if os.geteuid():
+        yield
+        return
+    os.chown(folder, NOBODY, NOBODY)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def listen_at(path: Path) -> None:

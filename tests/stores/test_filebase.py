@@ -132,6 +132,13 @@ class TestLinks:
             assert names(store.list("")) == ["w/1/a", "w/1/b", "w/1/c"]
         assert [line["event"] for line in logged] == ["a store on IPFS tells no CID"]
 
+    def test_an_object_that_is_not_seen_at_once_is_kept_and_has_no_cid(self):
+        listing = "<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+        with front(response(200, ETag='"1"'), response(404), response(200, listing)) as server:
+            address = Address("bucket", endpoint=server.url, provider=FILEBASE_IPFS)
+            store = FilebaseStore(address, "filebase", KEY)
+            assert store.put("w/1/a", b"a") == ("filebase://bucket/w/1/a",)
+
     def test_the_object_tier_is_asked_for_none(self, ceph: Ceph, make: Make):
         with serving(Filebase(ceph.http, told_by=())) as between:
             store = make(between, tier="object")

@@ -18,7 +18,7 @@ from contracts.store import StoreContract, names, noise
 from dwebbackup import access, assemble, backup, config, heads, stores
 from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.unixfs import KUBO_V1, V0_2015, V1_2025, cid_of
-from dwebbackup.ports import Store
+from dwebbackup.ports import Store, members
 from dwebbackup.stores import Refused
 from dwebbackup.stores.ipfs import entries
 from dwebbackup.stores.ipfs.address import Address
@@ -32,7 +32,7 @@ from stores.front import Front, front, nobody, response
 from synthetic import OWNER, ROOT, WRITER, SyntheticSource, errors, restored, small_pieces
 from synthetic import names as object_names
 
-WIDE = bool(os.environ.get("DWEBBACKUP_TEST_WIDE"))
+WIDE = os.environ.get("DWEBBACKUP_TEST_WIDE") == "1"
 TOKEN = "a-very-secret-token"
 DATE = "Sat, 21 Nov 2026 03:00:00 GMT"
 
@@ -72,13 +72,26 @@ class TestContract(StoreContract):
         return store
 
 
+@pytest.mark.skipif(not WIDE, reason="of `make test-wide`: js-ipfs takes minutes to fetch")
+class TestContractOnJsIpfs(TestContract):
+    @pytest.fixture
+    def many(self) -> int:
+        return 200
+
+    @pytest.fixture
+    def store(self, js_ipfs: str) -> Store:
+        store = IpfsStore(Address(js_ipfs, f"Of many/test-{next(_folders)}"))
+        store.prepare()
+        return store
+
+
 class Meddler(Front):
     """Passes everything on to a node, except where *meddle*, asked with command and headers, gives another answer."""
 
     meddle: Callable[[str, Mapping[str, str]], bytes | None]
 
-    def next_answer(self, method: str, path: str, headers: Mapping[str, str]) -> bytes | None:
-        super().next_answer(method, path, headers)
+    def next_answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes | None:
+        super().next_answer(method, path, headers, body)
         return self.meddle(path.partition("?")[0].removeprefix("/api/v0/"), headers)
 
 
@@ -379,9 +392,8 @@ class TestWhatTheNodeSays:
     def test_another_cid_than_ours_is_refused_and_both_are_named(self, ipfs_node: IpfsNode, address: Address):
         theirs = cid_of(b"a", V0_2015).text
         answer = response(200, json.dumps({"Name": "x", "Hash": theirs, "Size": "9"}), Date=DATE)
-        with meddler(ipfs_node.rpc, instead_of("add", answer)) as server:
-            with pytest.raises(Refused) as refused:
-                IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"a")
+        with meddler(ipfs_node.rpc, instead_of("add", answer)) as server, pytest.raises(Refused) as refused:
+            IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"a")
         assert theirs in str(refused.value)
         assert cid_of(b"a").text in str(refused.value)
         assert "w" not in entry_names(ipfs_node, address, "")
@@ -394,9 +406,11 @@ class TestWhatTheNodeSays:
         ],
     )
     def test_one_without_room_says_so_and_what_to_do(self, ipfs_node: IpfsNode, address: Address, message: str):
-        with meddler(ipfs_node.rpc, instead_of("add", said(message))) as server:
-            with pytest.raises(Refused, match=message.rpartition("/")[2]) as refused:
-                IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"a")
+        with (
+            meddler(ipfs_node.rpc, instead_of("add", said(message))) as server,
+            pytest.raises(Refused, match=message.rpartition("/")[2]) as refused,
+        ):
+            IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"a")
         assert "make room on the node" in refused.value.hint
 
     def test_a_listing_of_which_one_folder_fails_is_no_listing(self, store: IpfsStore, ipfs_node, address: Address):
@@ -407,9 +421,11 @@ class TestWhatTheNodeSays:
         def fifth(command: str, _: Mapping[str, str]) -> bytes | None:
             return said("context deadline exceeded") if command == "files/ls" and next(asked) == 5 else None
 
-        with meddler(ipfs_node.rpc, fifth) as server:
-            with pytest.raises(StoreUnreachable, match="context deadline exceeded"):
-                list(IpfsStore(Address(server.url, address.folder)).list(""))
+        with (
+            meddler(ipfs_node.rpc, fifth) as server,
+            pytest.raises(StoreUnreachable, match="context deadline exceeded"),
+        ):
+            list(IpfsStore(Address(server.url, address.folder)).list(""))
 
     @pytest.mark.parametrize("ask", ASKS)
     def test_an_error_that_it_does_not_explain_is_worth_another_try(self, ask: str):
@@ -446,8 +462,6 @@ class TestWhatIsNoNode:
     @pytest.mark.parametrize("kind", NOT_A_NODE)
     @pytest.mark.parametrize("ask", ASKS)
     def test_is_neither_success_nor_emptiness_nor_a_missing_object(self, ask: str, kind: str):
-        if (ask, kind) == ("delete", "nothing"):
-            kind = "a list"  # an entry is looked for first: a listing of nothing at all is none either
         with front(NOT_A_NODE[kind]) as server, pytest.raises(Refused):
             ASKS[ask](IpfsStore(Address(server.url, "folder")))
 
@@ -560,7 +574,7 @@ class TestItsUrl:
     @pytest.mark.parametrize("kind", ["ipfs+http", "ipfs+https"])
     def test_makes_a_store_of_its_kind(self, kind: str):
         loaded = config.load(environment={"DWEBBACKUP_STORE": f"{kind}://node.example.com/ours"})
-        made = assemble.store(loaded)
+        (made,) = (member.store for member in members(assemble.store(loaded)))
         assert (made.name, made.url.partition(":")[0], made.traits.deletion) == ("ipfs", kind, "unpinned")
 
 

@@ -244,6 +244,7 @@ class TestFlushing:
             store.put("w/1/packs/ab/abc.age", b"pack")
             with pytest.raises(Interrupted):
                 store.put(MANIFEST, b"manifest")
+            assert [method for method, _ in admin.asked].count("POST") == 1
 
     def test_is_the_store_to_those_who_ask(self, make: Make):
         with uploads() as admin:

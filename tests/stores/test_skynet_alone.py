@@ -99,11 +99,14 @@ def test_a_portal_without_what_the_backup_needs_changes_nothing(
 
 def test_a_backup_counts_without_a_portal_that_is_not_required(database: Database, tmp_path: Path):
     folder = f"file://{tmp_path}/store"
-    with Portal(key="a key") as portal:
+    with Portal(key="what opens it") as portal:
         told = {"SOURCE": database.uri, "STORE": f"{folder} skynet+{portal.url}", "KEY": OWNER.words}
         database.psql("CREATE TABLE t AS SELECT 1 AS id")
         assert "401" in call("backup", expect=13, **told).err
         call("backup", expect=3, **(told | {"STORE": f"{folder} skynet+{portal.url}?required=no"}))
+        assert portal.sectors == {}
+        call("backup", **(told | {"STORE_SKYNET_TOKEN": "what opens it"}))
+        assert portal.sectors
     call("restore", "latest", "--to", database.uri, "--replace", KEY=OWNER.words, STORE=folder)
 
 

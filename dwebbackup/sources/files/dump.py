@@ -102,13 +102,19 @@ class FilesDump:
         self._first_is_over.wait()
         if self._aborted:
             raise BackupFailed("the backup was given up")
-        if not self._first.changed:
+        changed = [name for name in self._first.changed if not self._is_folder(name)]
+        if not changed:
             return None
         ours, theirs = os.pipe()
         with os.fdopen(theirs, "wb") as names:  # as many as a pipe holds, so nobody has to read them meanwhile
-            names.write(b"".join(name + b"\0" for name in self._first.changed))
+            names.write(b"".join(name + b"\0" for name in changed))
         with os.fdopen(ours, "rb") as listed:
             return TarStream(self._start(self._second, *LISTED, stdin=listed), self._second)
+
+    def _is_folder(self, name: bytes) -> bool:
+        """In folders, files come and go; what was there when tar listed them was read."""
+        path = os.path.join(os.fsencode(self._address.path), name)
+        return os.path.isdir(path) and not os.path.islink(path)
 
     def _hearing(self) -> Hearing:
         return Hearing(self._tar.program)

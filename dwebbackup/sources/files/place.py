@@ -6,7 +6,6 @@ such a folder is filled in one of ours inside of it, and what is in that is move
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -72,9 +71,14 @@ def look(path: str) -> Place:
     with refused(path):
         objects = contents(path)
         ours = any(name.startswith(RESERVED) for name in os.listdir(path))
-    inside = ours or _is_mount(path) or not os.access(above, os.W_OK | os.X_OK)
+    inside = ours or _is_mount(path) or not _is_ours(above)
     state = State.FULL if objects else State.EMPTY
     return Place(path, state, tuple(sorted(objects)[:NAMED]), inside)
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether something can be made in it."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def require_room(place: Place, *, replace: bool) -> None:
@@ -103,9 +107,14 @@ def temporary_folder(place: Place) -> Iterator[str]:
 @contextmanager
 def _only_one(path: str) -> Iterator[int]:
     """Make the folder, and hold it against a second restore to the same place."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # of a restore that was killed, or that goes on
+    except OSError as error:
+        above = os.path.dirname(path)
+        raise DatabaseRefused(f"nothing can be made in {above}: {error.strerror}", "name a folder elsewhere") from error
     with refused(path):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:

@@ -97,7 +97,7 @@ class Unpacking:
                 os.close(descriptor)
 
     def flush(self) -> None:
-        """Wait until the disk has it all: a file whose name it has, and whose bytes it has not, would come out empty."""
+        """Wait until the disk has it all: a file of which it had only the name would come out empty."""
         with _told(self._top):
             if _syncfs and _syncfs(self._open[0].descriptor):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -2,8 +2,8 @@ r"""Rows out of MySQL by one client program a worker, which prints table after t
 
 PyMySQL hands out each row as a Python tuple, which costs a core; the client program costs none. What it prints in batch
 mode is what LOAD DATA reads: a line a row, tabs between the values, and backslashes before what would be mistaken. How
-the end of a table is told: after each table the client is made to print a line that begins with 128 random bits, and waits for the
-next statement. The marker is therefore always the last thing read.
+the end of a table is told: after each table the client is made to print a line that begins with 128 random bits, and
+waits for the next statement. The marker is therefore always the last thing read.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ class Server:
     def _open(self, database: str, flags: int) -> Connection:
         at = self.address
         try:
+            _knock(at.socket)
             connection = pymysql.connect(
                 host=at.host or "localhost",
                 port=at.port,
@@ -154,6 +156,13 @@ class Server:
         return inherited | password | {"LC_ALL": "C"}
 
 
+def _knock(path: str) -> None:
+    """Whether somebody listens there; PyMySQL leaves its socket open where nobody does."""
+    if path:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+
+
 def _require_new_enough(version: Version, url: str) -> None:
     if version.number[:2] < OLDEST[version.flavour]:
         oldest = " or ".join(f"{name} {major}.{minor}" for name, (major, minor) in OLDEST.items())
@@ -186,10 +195,15 @@ def execute(connection: Connection, statement: str, parameters: Sequence[Any] | 
         return cursor.fetchall() if cursor.description else ()
 
 
-def send(connection: Connection, statement: bytes) -> int:
-    """Run one statement that is bytes already; how many rows it touched. Raises `DatabaseRefused`."""
-    with refused(statement[:40].decode(errors="replace").split("(")[0]):
-        return int(connection.query(statement) or 0)
+def send(connection: Connection, statement: bytes) -> tuple[int, int]:
+    """Run one statement that is bytes already: how many rows it touched, how many warnings there are.
+
+    Raises `DatabaseRefused`.
+    """
+    doing = statement[:40].decode(errors="replace").split("(")[0].strip()
+    with refused(doing), connection.cursor() as cursor:
+        cursor.execute(statement)
+        return int(cursor.rowcount), int(cursor.warning_count)
 
 
 @contextmanager

@@ -180,20 +180,20 @@ def _opens(connection: Connection, schema: str, view: str) -> bool:
 def _routines(connection: Connection, schema: str) -> Iterator[Definition]:
     rows = execute(
         connection,
-        "SELECT ROUTINE_TYPE, ROUTINE_NAME, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION"
+        "SELECT ROUTINE_TYPE, ROUTINE_NAME, DEFINER, CHARACTER_SET_CLIENT, COLLATION_CONNECTION"
         " FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s ORDER BY 1, 2",
         (schema,),
     )
-    for kind, name, definer, mode, charset, collation in rows:
-        statement = _show(connection, kind, name)[
-            f"Create {kind.title() if kind != 'PACKAGE BODY' else 'Package Body'}"
-        ]
+    for kind, name, definer, charset, collation in rows:
+        shown = _show(connection, kind, name)
+        statement = shown[f"Create {kind.capitalize() if kind != 'PACKAGE BODY' else 'Package body'}"]
         if not statement:
             raise DatabaseRefused(
                 f"the user may not see what {kind.lower()} {name} does",
                 "GRANT SHOW_ROUTINE ON *.* TO … (MySQL), GRANT SELECT ON mysql.proc TO … (MariaDB)",
             )
-        yield Definition(kind.lower(), name, statement, definer, mode, charset, collation)
+        # The modes in information_schema have other names where they are old.
+        yield Definition(kind.lower(), name, statement, definer, shown["sql_mode"], charset, collation)
 
 
 def _triggers(connection: Connection, schema: str) -> Iterator[Definition]:
@@ -204,17 +204,27 @@ def _triggers(connection: Connection, schema: str) -> Iterator[Definition]:
         " WHERE TRIGGER_SCHEMA = %s ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
         (schema,),
     )
-    for row in rows:
-        yield Definition("trigger", *row)
+    for name, body, *rest in rows:
+        written = _show(connection, "TRIGGER", name)["SQL Original Statement"]
+        yield Definition("trigger", name, _whole(body, written), *rest)
+
+
+def _whole(body: str, written: str) -> str:
+    """The body of a trigger from the end of what somebody wrote: MariaDB tells it alone with `?` for an emoji."""
+    tail = written[-len(body) :]
+    same = len(tail) == len(body) and all(ours in (theirs, "?") for ours, theirs in zip(body, tail, strict=True))
+    return tail if same else body
 
 
 def _events(connection: Connection, schema: str) -> Iterator[Definition]:
     rows = execute(
         connection,
-        "SELECT EVENT_NAME, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE"
+        "SELECT EVENT_NAME, DEFINER, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, TIME_ZONE"
         " FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY 1",
         (schema,),
     )
-    for name, definer, mode, charset, collation, zone in rows:
-        statement = _show(connection, "EVENT", name)["Create Event"]
-        yield Definition("event", name, statement, definer, mode, charset, collation, time_zone=zone)
+    for name, definer, charset, collation, zone in rows:
+        shown = _show(connection, "EVENT", name)
+        yield Definition(
+            "event", name, shown["Create Event"], definer, shown["sql_mode"], charset, collation, time_zone=zone
+        )

@@ -73,6 +73,6 @@ def _notes(connection: Connection, facts: SourceFacts, found: Definitions) -> It
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise DatabaseRefused(
-                f"the server does not tell {', '.join(twice)} apart from another table by capitals; nothing was touched",
+                f"the server does not tell {', '.join(twice)} from another table by capitals; nothing was touched",
                 "restore onto a server with lower_case_table_names = 0",
             )

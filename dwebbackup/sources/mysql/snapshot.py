@@ -1,7 +1,8 @@
 """One moment for several connections: definitions held first, then all writing stopped for that moment, then let go.
 
 MySQL cannot hand a snapshot from one session to another. So nothing is written while the readers begin theirs: under
-`FLUSH TABLES WITH READ LOCK`, or where the user may not do that, under `LOCK TABLES … READ` on this database's tables; with neither right there is one reader. It lasts as long as `--jobs` statements, and not as long as the backup.
+`FLUSH TABLES WITH READ LOCK`, or where the user may not do that, under `LOCK TABLES … READ` on this database's tables;
+with neither right there is one reader. It lasts as long as a few statements, and not as long as the backup.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ from dwebbackup.stores.web import Answer, Web
 _LARGEST = 64 * 1024 * 1024
 """Bytes of an answer that is no object, at most: a folder of several hundred thousand names."""
 
+_LARGEST_COMPLAINT = 64 * 1024
+"""... of one that says why there is none."""
+
 _FORM = {
     "cid-version": str(V1_2025.version),
     "raw-leaves": "true" if V1_2025.raw_leaves else "false",
@@ -93,7 +96,8 @@ class Rpc:
             raise self._not_rpc(f"no CID: {error}") from error
 
     def cat(self, cid: Cid, limit: int) -> bytes:
-        """A file's bytes, if the node itself has them; raises `Endless` for more than *limit*. They may be too few."""
+        """A file's bytes, or less, if the node itself has them. Raises `Endless` for far more than *limit*."""
+        limit = max(limit, _LARGEST_COMPLAINT)
         return self._ask("cat", (f"/ipfs/{cid.text}",), {"offline": "true"}, limit=limit).body
 
     def unpin(self, cid: Cid) -> None:
@@ -106,9 +110,9 @@ class Rpc:
 
     def names(self, folder: str) -> Sequence[str]:
         """What stands in a folder of MFS; nothing of what these are is looked at."""
-        entries = self._document(self._ask("files/ls", (folder,), {"long": "false"})).get("Entries") or ()
+        said = self._document(self._ask("files/ls", (folder,), {"long": "false"}))
         try:
-            found = [entry["Name"] for entry in entries]
+            found = [entry["Name"] for entry in said["Entries"] or ()]
         except (TypeError, LookupError) as error:
             raise self._not_rpc("a listing of something else") from error
         if not all(isinstance(name, str) for name in found):
