@@ -16,15 +16,20 @@ from bench import rows
 from bench.arena import SETTINGS, Arena, arena
 from bench.catalog import catalog
 from bench.contenders import VERSIONS
+from bench.files import files
+from bench.linking import links
 from bench.measure import output
 from bench.row import Row
 from bench.small_machine import small
+from bench.through_gateway import through_gateway
+from bench.through_networks import networks
 from bench.through_s3 import s3
 
 USUAL = [group.__name__ for group in (rows.full, rows.restore, rows.memory, rows.unchanged, rows.changed)]
+FAR = (s3, networks, links, through_gateway)
 GROUPS = {
     group.__name__: group
-    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, s3, catalog, rows.changed, small)
+    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, files, *FAR, catalog, rows.changed, small)
 }
 """In this order. What changes the database comes last, so that the others see the same one."""
 

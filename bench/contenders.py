@@ -42,6 +42,10 @@ OURS = Contender(
         "DWEBBACKUP_SOURCE": "$SOURCE",
         "DWEBBACKUP_STORE": "file://$FOLDER/stored",
         "DWEBBACKUP_KEY_FILE": "$FOLDER/key",
+        # Nobody outside of this machine is asked, or told.
+        "DWEBBACKUP_GATEWAYS": "off",
+        "DWEBBACKUP_PORTALS": "off",
+        "DWEBBACKUP_ROUTERS": "off",
     },
     is_ours=True,
 )

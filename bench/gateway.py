@@ -35,7 +35,7 @@ class Gateway:
 def gateway() -> Iterator[Gateway]:
     """A new one for every turn: what a predecessor stored would take memory, and makes a gateway slower."""
     if missing := [program for program in PROGRAMS if not shutil.which(program)]:
-        raise SystemExit(f"{', '.join(missing)}: not found; `.ci/system-packages test` installs them")
+        raise SystemExit(f"{', '.join(missing)}: not found; `.ci/system-packages bench` installs them")
     with TemporaryDirectory(prefix="dwebbackup-bench-") as folder, Ceph.running(Path(folder)) as ceph:
         yield Gateway(
             {

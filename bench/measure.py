@@ -70,6 +70,11 @@ def processor_of(programs: Collection[str]) -> float:
     return sum(process.busy for process in _tree(os.getpid()) if process.name in programs)
 
 
+def processor(pid: int) -> float:
+    """Seconds that a process and its descendants have been busy so far."""
+    return sum(process.busy for process in _tree(pid))
+
+
 def memory_of(pid: int) -> int:
     """Bytes that a process and its descendants hold now; 0 when there is none."""
     return sum(_pss(process.pid) for process in _tree(pid))

@@ -47,7 +47,7 @@ UPLOADS = 4
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, or all of them as one, for reading. *stop* ends its waits. Raises `WrongConfiguration`."""
-    return _for_reading(_places(config, stop), stop, linked=_linked(config))
+    return _for_reading(_places(config, stop), stop, linked=_linked(config, stop))
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
@@ -101,13 +101,13 @@ def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event
             Retrying(each.place, budget=budget if each.required else QUICK, stop=stop).prepare()
 
 
-def _linked(config: Config) -> Store | None:
+def _linked(config: Config, stop: threading.Event | None) -> Store | None:
     """Strangers' gateways, where there is a store whose content they may have."""
     if not config.gateways or not any(each.kind in networks.ON_IPFS for each in config.stores):
         return None
     from dwebbackup.stores.linked import Linked  # noqa: PLC0415  # as with S3Store
 
-    return Linked(networks.carrier(config))
+    return Retrying(Linked(networks.carrier(config)), budget=QUICK, stop=stop)
 
 
 def _for_reading(
@@ -131,11 +131,23 @@ def store_and_links(config: Config, linked: Store | None, stop: threading.Event 
 
 
 def store_to_mend(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
-    """The same for a repair, which goes on without those that do not answer: each is begun where that can be."""
-    for each in _places(config, stop):
-        with suppress(StoreUnreachable):
-            Retrying(each.place, budget=QUICK, stop=stop).prepare()
-    return store_and_links(config, linked, stop)
+    """The same for a repair, which goes on without those that do not answer, and waits for those that did."""
+    uploads = Bucket(config.rate) if config.rate else None
+
+    def mendable(each: _Configured) -> Member:
+        budget = PATIENT if _begins(each.place, stop) else QUICK
+        store = Resting(Retrying(each.place, budget=budget, stop=stop))
+        return Member(Throttled(store, uploads, stop=stop) if uploads else store, each.required)
+
+    return Mirrored(tuple(map(mendable, _places(config, stop))), linked)
+
+
+def _begins(place: Place, stop: threading.Event | None) -> bool:
+    try:
+        Retrying(place, budget=QUICK, stop=stop).prepare()
+    except StoreUnreachable:
+        return False
+    return True
 
 
 def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.Event | None) -> Store:

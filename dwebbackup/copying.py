@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dwebbackup import records
-from dwebbackup.errors import Damaged, Interrupted, StoreUnreachable
+from dwebbackup.errors import Damaged, DwebbackupError, Interrupted, StoreUnreachable
 from dwebbackup.holdings import ahead
 from dwebbackup.manifest import ManifestRef, digest_in
 from dwebbackup.needs import Need
@@ -35,8 +35,8 @@ class Copying:
         self._readings = Readings()
         self._put: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self._refused: dict[str, StoreUnreachable] = {}
-        self._incomplete: dict[str, StoreUnreachable] = {}
+        self._refused: dict[str, DwebbackupError] = {}
+        self._incomplete: dict[str, DwebbackupError] = {}
         self.lost: dict[str, str] = {}
         """Objects that nobody has as they should be, by name, and why."""
         self.objects: Counter[str] = Counter()
@@ -44,7 +44,7 @@ class Copying:
         self.bytes: Counter[str] = Counter()
 
     @property
-    def problems(self) -> Mapping[str, StoreUnreachable]:
+    def problems(self) -> Mapping[str, DwebbackupError]:
         """Why members, by name, did not get all they lacked: they did not take it, or who has it did not answer."""
         return {**self._incomplete, **self._refused}
 
@@ -96,7 +96,9 @@ class Copying:
             return
         try:
             target.store.put(name, data)
-        except StoreUnreachable as error:
+        except Interrupted:
+            raise
+        except DwebbackupError as error:  # also one that answers another link than the bytes have
             self._refused.setdefault(store, error)
             return
         with self._lock:

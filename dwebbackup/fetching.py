@@ -27,8 +27,8 @@ AHEAD = 2
 
 NEAR, FAR = 3, 8
 """Packs fetched at once: from this machine or the network round it; and from far away, where the way there takes longer
-than the work. That many are held by all streams together, unless each needs its `AHEAD`: with 4 MiB a pack, and as much
-again while it is opened, no more fit into our memory.
+than the work. So many are held by all streams together, unless each needs its `AHEAD`: from far away that takes 8 MiB
+more than from near (measured).
 """
 
 AHEAD_SPANS = 256

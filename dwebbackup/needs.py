@@ -25,8 +25,8 @@ class Need:
         return self.name.partition("/")[0]
 
     def leads_to(self, scheme: str) -> bool:
-        """Whether a link of that *scheme* is known."""
-        return any(link.startswith(f"{scheme}://") for link in self.links)
+        """Whether a link of that *scheme* is known; the empty one stands for any."""
+        return any(link.startswith(f"{scheme}://") or not scheme for link in self.links)
 
 
 @dataclass(frozen=True, slots=True)

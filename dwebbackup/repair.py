@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from dwebbackup.access import Opened
 from dwebbackup.catalog import HEAD, Backup, Catalog
 from dwebbackup.copying import Copying
-from dwebbackup.errors import NoSuchBackup, StoreUnreachable, WrongConfiguration
+from dwebbackup.errors import DwebbackupError, NoSuchBackup, StoreUnreachable, WrongConfiguration
 from dwebbackup.heads import IPNS_RECORD
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.needs import Need, Needs, counting, needs_of
@@ -60,7 +60,7 @@ class Mended:
     required: bool
     objects: int
     bytes: int
-    problem: StoreUnreachable | None
+    problem: DwebbackupError | None
     """Why it may still lack something."""
 
 

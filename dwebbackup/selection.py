@@ -15,7 +15,6 @@ from dwebbackup.ports import Member, members
 from dwebbackup.prune import Plan, Pruned
 from dwebbackup.retention import CLOCKS_DIFFER, Candidate, Decision, Policy, decide
 
-
 Times = Mapping[ManifestRef, Sequence[float]]
 """When each of the stores that are required took a backup in, by its own clock."""
 

@@ -116,6 +116,21 @@ def test_what_a_liar_tells_is_passed_over_and_told(store):
     assert "what liar told was passed over" in located.doubts[0]
 
 
+def test_who_has_junk_for_every_name_keeps_nobody_asking_for_ever(store):
+    class Liar:
+        name = "liar"
+        asked = 0
+
+        def find(self, keys):
+            self.asked += 1
+            return heads.told_by_record(b"junk", keys, clock.now(), self.name)
+
+    liar = Liar()
+    located = locate(OWNER, World(store).asking(liar, Teller("honest", records_of(store))))
+    assert brought_back(located) == noise(120_000)
+    assert liar.asked == 1 + access.GAP
+
+
 def test_an_expired_record_alone_is_damage_and_no_backup_is_brought_back_from_it(store):
     late = clock.now() + heads.VALIDITY + 60
     with pytest.raises(Damaged, match="expired"):

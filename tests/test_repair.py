@@ -13,7 +13,7 @@ from calling import call
 from configuring import configured
 from dwebbackup import assemble, clock, heads, records, repair
 from dwebbackup.catalog import GENESIS, HEAD
-from dwebbackup.errors import Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
+from dwebbackup.errors import Damaged, Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.uris import ipfs_link
 from dwebbackup.manifest import Genesis, Restoration, restoration_path
@@ -243,8 +243,22 @@ def test_a_head_never_comes_where_its_manifest_is_not(one):
     assert "refuses" in str(done.stores[1].problem)
 
 
+def test_neither_manifests_nor_a_head_come_before_the_packs(one):
+    two = MemoryStore("two")
+    source = Faulty(one, lambda call: Fault.raise_before if call.verb == "get" and "/packs/" in call.name else None)
+    done = repaired(several(source, two))
+    assert source.struck
+    assert names(two, "manifests/") | names(two, HEAD) == set()
+    assert "does not answer" in str(done.stores[1].problem)
+
+
+def mark_of(writer: str = WRITER.id) -> bytes:
+    """Of the start of a writer."""
+    return records.write_line(Genesis(writer, 1, "2026-11-20T03:00:00Z"), OWNER.sign_seed)
+
+
 def test_the_mark_of_the_start_and_restorations_are_copied_when_they_are_the_writers(one):
-    genesis = records.write_line(Genesis(WRITER.id, 1, "2026-11-20T03:00:00Z"), OWNER.sign_seed)
+    genesis = mark_of()
     one.put(ROOT + GENESIS, genesis)
     ref = opened(one).catalog.refs()[0]
     restoration = Restoration(WRITER.id, "synthetic", "new", "old", WRITER.id, ref, "2026-11-20T03:00:00Z")
@@ -253,8 +267,10 @@ def test_the_mark_of_the_start_and_restorations_are_copied_when_they_are_the_wri
     one.put(ROOT + stray, b"junk")
     two, three = MemoryStore("two"), MemoryStore("three")
     three.put(ROOT + GENESIS, b"junk")
-    repaired(several(one, two, three))
-    for store in (two, three):
+    four = MemoryStore("four")
+    four.put(ROOT + GENESIS, mark_of(OWNER.writer(2).id))
+    repaired(several(one, two, three, four))
+    for store in (two, three, four):
         assert store.objects[ROOT + GENESIS] == genesis
         assert opened(store).catalog.restoration("new") == restoration
         assert ROOT + stray not in store.objects
@@ -311,6 +327,7 @@ def test_after_a_prune_of_each_nothing_is_lacking(one):
 
 
 def test_only_the_stores_that_are_named_are_repaired_and_read(one):
+    one.put(ROOT + GENESIS, mark_of())
     two, three = MemoryStore("two"), MemoryStore("three")
     repaired(several(one, two, three), Choice(into=("three",)))
     assert not two.objects
@@ -355,7 +372,7 @@ def test_a_store_that_is_down_is_told_of_and_the_others_are_repaired(one):
 
 
 def test_a_store_that_is_full_gets_no_more_and_the_others_do(one):
-    one.put(ROOT + GENESIS, records.write_line(Genesis(WRITER.id, 1, "2026-11-20T03:00:00Z"), OWNER.sign_seed))
+    one.put(ROOT + GENESIS, mark_of())
     two, three = MemoryStore("two"), MemoryStore("three")
     full = Faulty(two, lambda call: Fault.refuse if call.verb == "put" and call.nth > 2 else None)
     done = repaired(several(one, full, three))
@@ -364,6 +381,17 @@ def test_a_store_that_is_full_gets_no_more_and_the_others_do(one):
     assert objects(three) == objects(one)
     assert len(full.struck) <= 9  # those that were under way
     assert ("put", ROOT + GENESIS) not in full.calls
+
+
+def test_a_store_that_answers_a_put_with_nonsense_gets_no_more_and_the_others_do(one):
+    class Odd(MemoryStore):
+        def put(self, name: str, data: bytes) -> tuple[str, ...]:
+            raise Damaged("it says that these bytes have another link")
+
+    three = MemoryStore("three")
+    done = repaired(several(one, Odd("two"), three))
+    assert isinstance(done.stores[1].problem, Damaged)
+    assert objects(three) == objects(one)
 
 
 def test_without_any_store_that_answers_it_is_an_error(one):

@@ -175,6 +175,10 @@ def test_a_store_that_goes_while_it_is_read_is_a_finding(one):
 def test_with_no_store_that_answers_it_is_an_error(one):
     with pytest.raises(StoreUnreachable):
         verified(Faulty(one, dead_from(1)), Faulty(twin(one), dead_from(1)))
+    gone = Faulty(one, at={("list", 2): Fault.raise_before})  # after its manifests were listed
+    with pytest.raises(StoreUnreachable):
+        verify.verify(opened(gone), None, None, Quiet())
+    assert gone.struck
 
 
 def test_a_mark_that_is_not_the_owners_is_told_with_its_store(one):

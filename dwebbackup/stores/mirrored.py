@@ -25,7 +25,8 @@ class Mirrored:
 
     A put counts when every required member has taken it; one that is not required may fail, which is remembered. Bytes
     whose name says their digest are compared with it, and those of the next member taken where they differ. An object
-    is missing only when every member says so.
+    is missing only when every member says so. One that keeps no names gets only what manifests link to: of all else
+    it could not even be asked.
 
     *linked* is asked last, by links: what strangers' gateways have.
     """
@@ -73,10 +74,11 @@ class Mirrored:
         return dict(self._missed)
 
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
-        tried = self._all(lambda store: store.put(name, data), self._members)
+        takers = [each for each in self._members if each.store.traits.lists or digest_in(name)]
+        tried = self._all(lambda store: store.put(name, data), takers)
         links: dict[str, None] = {}
         absent = []
-        for member, outcome in zip(self._members, tried, strict=True):
+        for member, outcome in zip(takers, tried, strict=True):
             if isinstance(outcome, BaseException):
                 self._require_leave_to_fail(member, outcome)
                 absent.append(member.store.name)

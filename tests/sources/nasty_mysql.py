@@ -78,7 +78,7 @@ COMMON = [
     "CREATE TABLE log (n INT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(90))",
     "CREATE TRIGGER first_of BEFORE INSERT ON b FOR EACH ROW INSERT INTO log (what) VALUES (concat('1;', NEW.id))",
     """CREATE TRIGGER {db}.second_of BEFORE INSERT ON {db}.b FOR EACH ROW FOLLOWS first_of
-       BEGIN INSERT INTO {db}.log (what) VALUES ('2 of {db}'); SET NEW.a_id = twice(NEW.a_id) / 2; END""",
+       BEGIN INSERT INTO {db}.log (what) VALUES ('2;'); SET NEW.a_id = twice(NEW.a_id) / 2; END""",
     "CREATE TRIGGER gone AFTER DELETE ON a FOR EACH ROW INSERT INTO log (what) SELECT 'gone' FROM {db}.nothing",
     """CREATE EVENT clean ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01 00:00:00' ON COMPLETION PRESERVE DISABLE COMMENT ';'
        DO DELETE FROM log WHERE n < 0""",

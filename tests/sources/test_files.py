@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,19 @@ def test_the_same_folder_gives_the_same_bytes_wherever_it_is(
     assert taken(FilesSource(url(folder))).streams == first
     put_back(taken(FilesSource(url(folder))), tmp_path / "elsewhere")
     assert taken(FilesSource(url(tmp_path / "elsewhere"))).streams == first
+
+
+def test_members_are_sorted_by_the_bytes_of_their_names(folder: Path):
+    for number in range(200):
+        (folder / f"{number:03}").mkdir()
+        (folder / f"{number:03}" / "in it").write_bytes(b"")
+    (folder / "Z").write_bytes(b"")
+    (folder / "\u00e9").write_bytes(b"")
+    (folder / "a").write_bytes(b"")
+    with tarfile.open(fileobj=io.BytesIO(taken(FilesSource(url(folder))).streams["files"])) as archive:
+        names = archive.getnames()
+    assert len(names) == 404
+    assert names == sorted(names, key=os.fsencode)
 
 
 def test_what_changed_in_one_file_leaves_the_chunks_of_others(folder: Path):

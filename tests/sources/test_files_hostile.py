@@ -140,6 +140,7 @@ def test_links_that_lead_out_are_made_named_and_never_followed(honest: Taken, wa
         lambda data: b"",
         lambda data: data[:512],
         lambda data: b"\xff" + data[1:],
+        lambda data: data[:101] + b"7" + data[102:],
         lambda data: data.replace(b"ustar\0", b"ustar ", 1),
         lambda data: data + b"\0" * 511 + b"x",
         lambda data: data.replace(b"path=", b"path ", 1),
@@ -188,6 +189,18 @@ def test_a_sparse_file_whose_map_lies_is_refused(sparse: dict[str, str], honest:
     assert (tmp_path / "right" / "x").read_bytes() == bytes(8) + b"abcd" + bytes(88)
     with pytest.raises(Damaged):
         put_back(backup(honest, packed(member("./x", data=b"abcd", pax_headers=sparse)), 1), tmp_path / "back")
+
+
+def test_pieces_that_lie_in_each_other_are_refused(honest: Taken, tmp_path: Path):
+    records = [
+        b"GNU.sparse.size=100",
+        *(b"GNU.sparse.offset=8", b"GNU.sparse.numbytes=3"),
+        *(b"GNU.sparse.offset=10", b"GNU.sparse.numbytes=1"),
+    ]
+    lines = b"".join(b"%d %s\n" % (len(record) + 4, record) for record in records)
+    data = packed(member("./PaxHeaders/x", tarfile.XHDTYPE, data=lines), member("./x", data=b"abcd"))
+    with pytest.raises(Damaged, match="not in order"):
+        put_back(backup(honest, data, 1), tmp_path / "back")
 
 
 def test_fewer_files_than_the_backup_counted_are_refused(honest: Taken, tmp_path: Path):

@@ -225,8 +225,11 @@ class TestCidsOfNoKnownProfile:
     def test_what_is_no_cid_is_not_written_down(self, ceph: Ceph, make: Make, text: str):
         with serving(Filebase(ceph.http, cid=lambda _: text)) as between:
             gateway = Gateway(b"a")
-            assert len(make(between, check=gateway.fetch).put("w/1/a", b"a")) == 1
+            store = make(between, check=gateway.fetch)
+            with capture_logs() as logged:
+                assert [len(store.put("w/1/a", b"a")) for _ in range(3)] == [1, 1, 1]
             assert not gateway.asked
+            assert len(logged) == 1
 
     def test_the_cid_of_other_bytes_is_damage(self, ceph: Ceph, make: Make):
         """One of a known profile, but of what somebody else put."""

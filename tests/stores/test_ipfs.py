@@ -255,6 +255,33 @@ class TestKilledBetweenTwoRequests:
         assert not ipfs_node.has(cid_of(data).text)
 
 
+class TestPutAtOnce:
+    def test_one_whose_entry_somebody_else_made_first_takes_the_next_turn(self, store: IpfsStore, ipfs_node, address):
+        """Two that put the same bytes in the same second."""
+        taken = "cp: cannot put node in path /of/somebody: directory already has entry by that name"
+        asked = itertools.count()
+
+        def first(command: str, _: Mapping[str, str]) -> bytes | None:
+            return said(taken) if command == "files/cp" and next(asked) == 0 else None
+
+        with meddler(ipfs_node.rpc, first) as server:
+            IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"a")
+        assert store.get("w/1/a") == b"a"
+
+    def test_two_names_of_different_bytes_are_one_object_and_the_next_put_leaves_one(
+        self, store: IpfsStore, ipfs_node: IpfsNode, address: Address
+    ):
+        store.put("w/1/a", b"first")
+        (entry,) = entry_names(ipfs_node, address, "w/1")
+        seconds = entry.partition("@")[2].partition(".")[0]
+        cid = ipfs_node.add(b"second", cid_version="1", chunker=f"size-{V1_2025.chunk}")
+        ipfs_node.ask("files/cp", f"/ipfs/{cid}", f"/{address.folder}/w/1/a@{seconds}.0.6.{cid}")
+        (found,) = store.list("")
+        assert store.get("w/1/a") == (b"first" if found.size == 5 else b"second")
+        store.put("w/1/a", b"third")
+        assert len(entry_names(ipfs_node, address, "w/1")) == 1
+
+
 class TestTheNodesClock:
     def put_at(self, node: IpfsNode, address: Address, data: bytes, date: str) -> None:
         """*data* as `w/1/a`, when the node's clock says *date*."""
@@ -306,8 +333,14 @@ class TestEntries:
 
     def test_of_two_of_one_name_the_newer_counts_and_in_one_second_the_later(self):
         texts = [Entry("a", *when, 1, self.CID).text for when in [(5, 0), (7, 9), (7, 10), (6, 99)]]
-        assert [entry.age for entry in entries.newest(texts)] == [(7, 10)]
-        assert [entry.age for entry in entries.of_name("a", texts)] == [(7, 10), (7, 9), (6, 99), (5, 0)]
+        assert [(entry.seconds, entry.turn) for entry in entries.newest(texts)] == [(7, 10)]
+        found = entries.of_name("a", [*texts, Entry("ab", 9, 0, 1, self.CID).text])
+        assert [(entry.seconds, entry.turn) for entry in found] == [(7, 10), (7, 9), (6, 99), (5, 0)]
+
+    def test_of_two_that_were_put_at_once_everybody_takes_the_same(self):
+        texts = [Entry("a", 5, 0, 1, cid_of(data)).text for data in (b"one", b"another")]
+        for order in (texts, texts[::-1]):
+            assert [*entries.newest(order)] == entries.of_name("a", order)[:1] == entries.of_name("a", texts)[:1]
 
 
 class TestWhatTheNodeLost:

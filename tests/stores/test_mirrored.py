@@ -158,6 +158,15 @@ def test_a_store_without_names_is_asked_by_links_alone_and_last():
     assert list(both.list("")) == []
 
 
+def test_a_store_without_names_gets_only_what_is_linked_to():
+    named, portal = MemoryStore("named"), Portal("portal", traits=StoreTraits(lists=False))
+    both = mirrored(named, portal)
+    for name in (PACK, "w/1/head.json", "w/1/checkpoints/run-0.age"):
+        both.put(name, DATA)
+    assert set(portal.objects) == {PACK}
+    assert len(named.objects) == 3
+
+
 def test_strangers_are_asked_by_links_when_no_store_has_it():
     stranger = Portal("stranger")
     stranger.objects["skylink"] = DATA

@@ -69,6 +69,12 @@ class TestRenterd:
         assert address.url == self.URL
         assert address.link("w/1/a") == "sia+renterd://bucket/backups/w/1/a"
 
+    def test_deleting_what_is_not_there_is_no_error(self, ceph: Ceph, folder: str):
+        with serving(Renterd(ceph.http)) as between:
+            url = f"sia+renterd://{ceph.common_bucket}/{folder}?endpoint={between.url}"
+            S3Store(Address.from_url(url), "sia", ceph.key).delete("w/1/a")
+            assert between.asked == []  # nothing got through to Ceph, which would have said that it is gone
+
     def test_what_it_fails_to_delete_for_any_other_reason_is_not_taken_for_gone(self):
         error = "<Error><Code>InternalError</Code><Message>database is locked</Message></Error>"
         with front(response(500, error)) as server, pytest.raises(StoreUnreachable, match="database is locked"):

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from dwebbackup.errors import Damaged, ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
-from dwebbackup.sources.mysql import building, census, definitions, fitness, load, swap
+from dwebbackup.sources.mysql import building, census, definitions, fitness, load, rights, swap
 from dwebbackup.sources.mysql.building import Builder
 from dwebbackup.sources.mysql.connection import Connection, Server, close
 from dwebbackup.sources.mysql.definitions import Definitions
@@ -100,6 +100,8 @@ class MysqlTarget:
         notes += fitness.judge(connection, source.facts, found)
         place = swap.look(connection, self._server.database)
         swap.require_room(place, replace=options.replace)
+        if place.state is State.FULL or found.of("event"):
+            rights.require(connection, place.name)  # what one may not see cannot step aside
         return _Plan(place, found, streams, notes)
 
     @contextmanager

@@ -34,9 +34,9 @@ class Entry:
         return f"{self.segment}@{self.seconds}.{self.turn}.{self.size}.{self.cid.text}"
 
     @property
-    def age(self) -> tuple[int, int]:
-        """Of two of one name, the one that counts is the greater."""
-        return self.seconds, self.turn
+    def rank(self) -> tuple[int, int, str]:
+        """Of two of one name, the greater one counts; of two that were put at once, the same one for everybody."""
+        return self.seconds, self.turn, self.cid.text
 
 
 def parse(text: str) -> Entry | None:
@@ -53,7 +53,7 @@ def parse(text: str) -> Entry | None:
 def of_name(segment: str, texts: Iterable[str]) -> list[Entry]:
     """All entries of one object, the one that counts first."""
     found = (parse(text) for text in texts if text.startswith(f"{segment}@"))
-    return sorted(filter(None, found), key=lambda entry: entry.age, reverse=True)
+    return sorted(filter(None, found), key=lambda entry: entry.rank, reverse=True)
 
 
 def newest(texts: Iterable[str]) -> Iterator[Entry]:
@@ -61,13 +61,13 @@ def newest(texts: Iterable[str]) -> Iterator[Entry]:
     found: dict[str, Entry] = {}
     for entry in filter(None, map(parse, texts)):
         known = found.get(entry.segment)
-        if known is None or known.age < entry.age:
+        if known is None or known.rank < entry.rank:
             found[entry.segment] = entry
     return iter(found.values())
 
 
 def next_entry(segment: str, now: float, size: int, cid: Cid, before: Iterable[Entry]) -> Entry:
     """One that counts more than all those *before*, whatever became of the node's clock."""
-    last = max((entry.age for entry in before), default=(0, -1))
+    last = max((entry.rank for entry in before), default=(0, -1, ""))
     seconds = max(int(now), last[0])
     return Entry(segment, seconds, last[1] + 1 if seconds == last[0] else 0, size, cid)
