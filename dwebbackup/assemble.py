@@ -29,6 +29,7 @@ from dwebbackup.stores.undeleting import Undeleting
 if TYPE_CHECKING:
     from dwebbackup.checking import ConfiguredStore
     from dwebbackup.stores.flushing import Admin
+    from dwebbackup.stores.ipfs.store import IpfsStore
 
 _CERTIFICATES_OF_BOTO3 = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
@@ -239,14 +240,30 @@ def _files_target(url: str, _: Config) -> Target:
     return FilesTarget(url)
 
 
+def _mysql_source(source: SourceConfig, config: Config) -> Source:
+    from dwebbackup.sources.mysql import MysqlSource  # noqa: PLC0415  # as with others
+
+    return MysqlSource(source.url, source.name, config.jobs)
+
+
+def _mysql_target(url: str, _: Config) -> Target:
+    from dwebbackup.sources.mysql import MysqlTarget  # noqa: PLC0415  # as with others
+
+    return MysqlTarget(url)
+
+
 _SOURCES: Mapping[str, Callable[[SourceConfig, Config], Source]] = {
     "postgresql": _postgres_source,
     "postgres": _postgres_source,
+    "mysql": _mysql_source,
+    "mariadb": _mysql_source,
     "files": _files_source,
 }
 _TARGETS: Mapping[str, Callable[[str, Config], Target]] = {
     "postgresql": _postgres_target,
     "postgres": _postgres_target,
+    "mysql": _mysql_target,
+    "mariadb": _mysql_target,
     "files": _files_target,
 }
 """What makes a source, and what a target, by the scheme of its URL."""
@@ -278,6 +295,9 @@ def _local(store: StoreConfig, _: _Means) -> Place:
 
 
 def _has_begun(store: StoreConfig) -> bool:
+    """Folders are made by the first backup, on a node, too; a bucket is its owner's."""
+    if store.kind.startswith("ipfs+"):
+        return _ipfs_node(store, _Means()).has_begun()
     return store.kind != "file" or LocalStore(_folder(store.url), store.called).has_begun()
 
 
@@ -315,7 +335,7 @@ def _portal(store: StoreConfig, _: _Means) -> Place:
     return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token))
 
 
-def _ipfs_node(store: StoreConfig, _: _Means) -> Place:
+def _ipfs_node(store: StoreConfig, _: _Means) -> IpfsStore:
     from dwebbackup.stores.ipfs.address import Address as NodeAddress  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.ipfs.store import IpfsStore  # noqa: PLC0415
 

@@ -72,7 +72,7 @@ class Copying:
             for target in targets:
                 self._incomplete.setdefault(target.store.name, error)
         else:
-            for target in (*targets, *self._spoiled(need)):
+            for target in (*targets, *(each for each in self._spoiled(need) if each not in targets)):
                 self._put_into(target, need.name, data)
 
     def _fetch(self, need: Need) -> bytes:

@@ -128,8 +128,14 @@ class Holdings:
             return member, error
 
     def head(self) -> Head | None:
-        """The writer's own word on what is newest: of several stores, the newest word. Raises `Damaged`."""
+        """The writer's own word on what is newest: of several stores, the newest word.
+
+        Raises `Damaged`; `ToolMissing` where one of them has the word of a newer version.
+        """
         heads = [head for _, head in self.heads()]
+        for head in heads:
+            if isinstance(head, ToolMissing):
+                raise head
         found = [head for head in heads if isinstance(head, Head)]
         for head in found:
             self.learn(ManifestRef(head.sequence, head.manifest.sha256), head.manifest.links)
@@ -140,16 +146,16 @@ class Holdings:
             raise failure
         return None
 
-    def heads(self) -> list[tuple[Member, Head | Damaged | StoreUnreachable | None]]:
+    def heads(self) -> list[tuple[Member, Head | Damaged | StoreUnreachable | ToolMissing | None]]:
         """The head in each store, or why it cannot be had."""
         return list(ahead(self._head_in, self._listing_members()))
 
-    def _head_in(self, member: Member) -> tuple[Member, Head | Damaged | StoreUnreachable | None]:
+    def _head_in(self, member: Member) -> tuple[Member, Head | Damaged | StoreUnreachable | ToolMissing | None]:
         try:
             return member, records.read_line(Head, member.store.get(HEAD), self._access.verify_key)
         except ObjectMissing:
             return member, None
-        except (Damaged, StoreUnreachable) as error:
+        except (Damaged, StoreUnreachable, ToolMissing) as error:
             return member, error
 
     def learn(self, ref: ManifestRef, links: Sequence[str]) -> None:

@@ -117,16 +117,22 @@ def accept(found: Tally, past: Sequence[Summary]) -> Tally:
 
 def _other(found: Tally, last: Entry) -> str:
     before = last.tally
-    tables = "with the same tables" if found.fingerprint == before.fingerprint else "with other tables"
+    tables = ", with the same tables" if found.fingerprint == before.fingerprint else ", with other tables"
+    kind, about = ("folder", "") if _is_folder(found) else ("database", tables)
     return (
-        f"it is of another database ({found.database}, {found.identity}, {tables}) than backup {last.ref.id} "
+        f"it is of another {kind} ({found.database}, {found.identity}{about}) than backup {last.ref.id} "
         f"({before.database}, {before.identity}), and was not restored from it by a sidecar"
     )
 
 
+def _is_folder(found: Tally) -> bool:
+    """By its identity, which says what kind of source it is of."""
+    return found.identity.startswith("files:")
+
+
 def _shrunk(found: Tally, last: Entry, share: float) -> Iterator[str]:
     for what, now, before in (
-        ("files" if found.identity.startswith("files:") else "rows", found.rows, last.tally.rows),
+        ("files" if _is_folder(found) else "rows", found.rows, last.tally.rows),
         ("tables", found.tables, last.tally.tables),
     ):
         if now < share * before:

@@ -14,6 +14,7 @@ from dwebbackup.heads import IPNS_RECORD
 from dwebbackup.manifest import ManifestRef
 from dwebbackup.needs import Need, Needs, counting, needs_of
 from dwebbackup.ports import Member, Progress, Quiet, Several, members
+from dwebbackup.report.wording import count
 from dwebbackup.signed import Signed, look_at_signed
 from dwebbackup.whereabouts import Readings, Shortfall, Whereabouts, look, shortfalls
 
@@ -147,7 +148,7 @@ def _notes(where: Whereabouts, needs: Needs, choice: Choice) -> Iterator[str]:
             yield f"{name} keeps no names: whether it has what the links lead to is only found out with --data"
         without = sum(not need.leads_to(traits.scheme) for need in needs.objects.values())
         if without:
-            yield f"{name} was not there when {without} objects were stored: no link leads to them there"
+            yield f"{name} did not take {count(without, 'object')}: no link leads there, and none can be added"
 
 
 # --- copying ---

@@ -120,7 +120,9 @@ def _compared(
         else:
             try:
                 ranks[store] = (reader(data), data)
-            except (Damaged, KeyForbids, ToolMissing):
+            except ToolMissing:
+                continue  # of a newer version: left as it is
+            except (Damaged, KeyForbids):
                 lacking[store] = "spoiled"
     if not ranks:
         return None

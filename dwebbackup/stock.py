@@ -9,7 +9,7 @@ from typing import Literal
 
 from dwebbackup import records
 from dwebbackup.catalog import GENESIS, Backup, Catalog
-from dwebbackup.errors import Damaged, DwebbackupError, ObjectMissing, ToolMissing
+from dwebbackup.errors import Damaged, DwebbackupError, ObjectMissing, StoreUnreachable, ToolMissing
 from dwebbackup.manifest import Genesis, Head, PackEntry
 from dwebbackup.needs import Need, manifest_and_indexes, pack_need
 from dwebbackup.ports import Store, members
@@ -54,6 +54,7 @@ class Stock:
             raise next(iter(self._where.problems.values()))
         self._needs: dict[str, Need] = {}
         self._readings = Readings()
+        self._heads: dict[str, Head | DwebbackupError | None] = {}
 
     @property
     def several(self) -> bool:
@@ -108,7 +109,6 @@ class Stock:
     # --- how it stands ---
 
     def reports(self) -> tuple[StoreReport, ...]:
-        heads = {member.store.name: head for member, head in self._catalog.heads()}
         return tuple(
             StoreReport(
                 each.name,
@@ -116,7 +116,7 @@ class Stock:
                 each.present,
                 _counted(each.missing),
                 _counted(each.wrong),
-                _sequence(heads.get(each.name)),
+                _sequence(self._heads.get(each.name)),
                 str(each.problem or ""),
             )
             for each in self._shortfalls()
@@ -126,17 +126,30 @@ class Stock:
         return shortfalls(self._where, self._needs.values(), self._readings)
 
     def findings(self) -> Iterator[Finding]:
-        """Of each store that lacks something; one that is not required is only warned of."""
+        """What each of several lacks; one that is not required is only warned of.
+
+        With a single one, packs and indexes have been told of with their backups: what is left are manifests that were
+        read and are not listed.
+        """
         for each in self._shortfalls():
-            for message in _told(each):
-                yield Finding(_severity(each.member.required), f"store {each.name}", message)
+            if self.several:
+                for message in _told(each):
+                    yield Finding(_severity(each.member.required), f"store {each.name}", message)
+            elif hidden := [need for need in each.missing if need.kind == "manifests"]:
+                yield Finding("warning", f"store {each.name}", f"does not list {_listed(hidden)}, and has it")
 
     def heads(self) -> Iterator[Finding]:
-        """Of stores whose head is not the newest: behind, or rolled back."""
-        found = self._catalog.heads()
+        """Heads that cannot be used, and those of stores that are behind, or were rolled back.
+
+        Raises `StoreUnreachable` where a single one cannot be had.
+        """
+        found = [each for each in self._catalog.heads() if each[0].store.name not in self._where.problems]
+        self._heads.update((member.store.name, head) for member, head in found)
         newest = max((head.sequence for _, head in found if isinstance(head, Head)), default=0)
         for member, head in found:
-            if message := _of_head(head, newest) if member.store.name not in self._where.problems else "":
+            if isinstance(head, StoreUnreachable) and not self.several:
+                raise head
+            if message := _of_head(head, newest):
                 yield Finding(_severity(member.required), f"store {member.store.name}", message)
 
 

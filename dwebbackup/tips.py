@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import starmap
 
 from dwebbackup import lineage
 from dwebbackup.errors import Damaged, KeyForbids
-from dwebbackup.holdings import PAST, Backup, Holdings
+from dwebbackup.holdings import PAST, Backup, Holdings, age
 from dwebbackup.manifest import Head, ManifestRef, Summary
 
 
@@ -161,7 +161,22 @@ def _tips(holdings: Holdings, refs: Sequence[ManifestRef], passed: dict[Manifest
         unread = [ref for ref in refs if ref.sequence > lowest and ref not in known]
         read += [each for each in holdings.read_all(unread) if isinstance(each, Backup)]
         tips = _unnamed(read)
+    if len(tips) > 1:  # what leads from one to the other may not be listed yet
+        named = {parent.sha256 for each in _unlisted_before(holdings, tips) for parent in each.manifest.parents}
+        tips = [tip for tip in tips if tip.ref.sha256 not in named]
     return tips
+
+
+def _unlisted_before(holdings: Holdings, tips: Sequence[Backup]) -> Iterator[Backup]:
+    """The ancestors of the *tips*, as far as they can be read, down to the lowest of these."""
+    lowest = min(tip.ref.sequence for tip in tips)
+    seen = {tip.ref for tip in tips}
+    todo = list(tips)
+    while todo:
+        refs = {parent for each in todo for parent in each.manifest.parents if parent.sequence > lowest} - seen
+        seen |= refs
+        todo = [each for each in holdings.read_all(sorted(refs, key=age), without=PAST) if isinstance(each, Backup)]
+        yield from todo
 
 
 def _read_from_above(holdings: Holdings, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:

@@ -67,8 +67,9 @@ def verify(opened: Opened, backup: Backup | None, percent: float | None, progres
     if percent is not None:
         readable = [entry for entry in packs.values() if entry.sha256 in keys and stock.copies(entry)]
         read = _read(opened, indexes, stock, _sample(readable, percent), keys, findings, progress)
-    if stock.several:
-        findings.extend(stock.findings() if backup else (*stock.findings(), *stock.heads()))
+    findings.extend(stock.findings())
+    if not backup:
+        findings.extend(_heads(stock, findings))
     return Report(tuple(findings), count, len(packs), read, stock.reports())
 
 
@@ -118,6 +119,12 @@ def _read_all(catalog: Catalog, refs: Sequence[ManifestRef], findings: list[Find
             yield read
         else:
             findings.append(Finding("error", f"manifest {ref.id}", str(read)))
+
+
+def _heads(stock: Stock, findings: Sequence[Finding]) -> Sequence[Finding]:
+    """That of a single store was read before: if it was bad then, it has been told."""
+    heads = tuple(stock.heads())
+    return () if not stock.several and any(finding.what == "head" for finding in findings) else heads
 
 
 def _chain(newest: Newest) -> Iterable[Finding]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import pymysql
@@ -40,7 +40,7 @@ class MysqlServer:
     folder: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    def __enter__(self) -> MysqlServer:
+    def __enter__(self) -> Self:
         # Sockets have short names, so the folder has, too.
         self.folder = Path(tempfile.mkdtemp(prefix="dwebbackup-my-", dir="/tmp"))
         try:

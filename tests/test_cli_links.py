@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from calling import call
-from dwebbackup import heads, locating
+from dwebbackup import clock, heads, identifying
 from dwebbackup.keys import OwnerKey
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.unixfs import cid_of
+from dwebbackup.stores.ipfs.names import Router
 from dwebbackup.stores.ipfs.rpc import Rpc
 from dwebbackup.stores.web import Web
 from fix_ipfs import IpfsNode
@@ -91,7 +92,7 @@ def test_a_database_comes_back_from_the_words_and_a_portal(shop: Shop, target_da
         assert ended.json["backup"] == made["backup"]
         listed = shop.call("list", "--json", **alone).json["backups"]
         assert [each["backup"] for each in listed] == [first["backup"], made["backup"]]
-        resolver = locating.names_of(shop.owner.writer(1).head_keys)[1]
+        resolver = identifying.names_of(shop.owner.writer(1).head_keys)[1]
         link = f"sia://{skylink_of(manifest).text}"
         for seen in (link, resolver, f"{portal.url}/{link.removeprefix('sia://')}"):
             assert shop.call("show", seen, "--json", **alone).json["sequence"] == 2
@@ -109,11 +110,15 @@ def test_what_is_there_is_listed_and_shown_without_a_store(shop: Shop):
 def test_every_way_to_write_a_link_brings_the_same_backup_back(shop: Shop, target_database: Database):
     shop.back_up()
     made = shop.back_up()
-    name = locating.names_of(shop.owner.writer(1).head_keys)[0]
+    name = identifying.names_of(shop.owner.writer(1).head_keys)[0]
     gateway = shop.node.gateway
     for link in (f"ipfs://{shop.cid}", f"/ipfs/{shop.cid}", name, f"{gateway}/ipfs/{shop.cid}"):
-        shown = shop.call("show", link, "--json").json
-        assert (shown["sequence"], shown["run"]) == (2, shown["run"]), link
+        assert shop.call("show", link, "--json").json["sequence"] == 2, link
+    # A name that is not the writer's own, such as a provider keeps, is one more way to write a link.
+    provider = OwnerKey(hashlib.sha256(b"a provider").digest()).writer(1)
+    theirs = heads.announcement(provider, 7, shop.cid, None, clock.now())
+    Router(Web(gateway)).publish(theirs)
+    assert shop.call("show", f"ipns://{theirs.ipns_name}", "--json").json["sequence"] == 2
     # A gateway that stands in the link need not be configured.
     alone = {"KEY": shop.owner.words}
     for link in (f"{gateway}/ipfs/{shop.cid}?format=raw", f"{gateway}/ipns/{name.removeprefix('ipns://')}/"):
@@ -252,6 +257,12 @@ def test_a_world_that_was_rolled_back_is_an_error_where_this_machine_saw_more(
     ended = shop.call("restore", "latest", *to, expect=12, **older)
     assert "1 is the newest backup of writer 1 here, and this machine has seen 2" in ended.json["error"]
     assert "--accept-older" in ended.json["hint"]
+    # Nor does it help to add a name with a higher number, which nobody signed; and a list does not take it for seen.
+    junk = next(kept.glob("w/*/manifests")) / f"{9:010d}-{'0' * 64}.age"
+    junk.write_bytes(b"junk")
+    assert "has seen 2" in shop.call("restore", "latest", *to, expect=12, **older).json["error"]
+    shop.call("list", expect=3, **older)
+    junk.unlink()
     # Nobody is locked out: by its name, by saying so, and where it is listed.
     assert shop.call("restore", first["backup"], *to, **older).json["backup"] == first["backup"]
     doubts = shop.call("list", "--json", expect=3, **older).json["doubts"]

@@ -208,7 +208,7 @@ def test_of_two_streams_from_far_away_each_has_a_few_packs_ahead_and_both_togeth
         assert len(reader._opened) == fetching.FAR + AHEAD + 1
         first.close()  # what is left of it takes no room any more
         next(second)
-        assert reader._windows[0].packs == fetching.FAR - 1  # one has been given out
+        assert reader._windows[-1].packs == fetching.FAR - 1  # one has been given out
 
 
 def test_of_spans_in_few_packs_only_so_many_are_looked_at(monkeypatch):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dwebbackup import access, backup, clock, heads, locating, records, restore
+from dwebbackup import access, backup, clock, heads, identifying, locating, records, restore
 from dwebbackup.errors import Damaged, KeyForbids, NoSuchBackup, StoreUnreachable
 from dwebbackup.keys import OwnerKey, WriterKey
 from dwebbackup.links.skyfile import skylink_of
@@ -107,6 +107,16 @@ def test_the_highest_sequence_wins_and_who_tells_of_an_older_one_is_named(store)
     assert located.doubts == []
 
 
+def test_two_who_have_one_name_are_both_heard(store):
+    """A gateway and a router on one host; which of them is the stale one does not matter."""
+    first, _ = manifests(store)
+    for tellers in (
+        [Teller("host", told(1, first)), Teller("host", records_of(store))],
+        [Teller("host", records_of(store)), Teller("host", told(1, first))],
+    ):
+        assert brought_back(locate(OWNER, World(store).asking(*tellers))) == noise(120_000)
+
+
 def test_what_a_liar_tells_is_passed_over_and_told(store):
     stranger = heads.announcement(STRANGER.writer(1), 99, cid_of(b"junk").text, None, clock.now())
     liar = Teller("liar", {KEYS.ipns: stranger.ipns_record})
@@ -140,7 +150,9 @@ def test_an_expired_record_alone_is_damage_and_no_backup_is_brought_back_from_it
 def test_who_does_not_answer_is_a_note_where_another_one_does(store):
     located = locate(OWNER, World(store).asking(Silent("gone"), Teller("one", records_of(store))))
     assert brought_back(located) == noise(120_000)
-    assert [note.partition(",")[0] for note in located.notes] == ["gone could not be asked"]
+    assert [note.partition(",")[0] for note in located.notes] == [
+        "gone could not be asked"
+    ]  # once, not for each number
 
 
 def test_nobody_who_knows_and_somebody_who_does_not_answer_is_not_an_absence(store):
@@ -169,6 +181,19 @@ def test_a_head_that_leads_to_what_nobody_has_is_lost_and_the_one_below_is_there
     assert [ref.sequence for ref in located.writers[0].catalog.refs()] == [1]
     assert isinstance(located.lost[1], StoreUnreachable)
     assert "what leads to backup 2 is no good" in located.doubts[0]
+
+
+def test_a_head_that_leads_to_junk_adds_nothing_to_what_is_there(store):
+    """Nor can `latest` come to it by a listing."""
+    _, second = manifests(store)
+    shelf = Shelf(owner=OWNER)
+    junk = records.seal(replace(shelf.manifest(), sequence=9), shelf.signer)
+    world = World(store)
+    world.take([junk])
+    located = locate(OWNER, world.asking(Teller("led astray", told(9, junk)), Teller("one", told(2, second))))
+    assert [ref.sequence for ref in located.writers[0].catalog.refs()] == [1, 2]
+    assert isinstance(located.lost[1], Damaged)
+    assert "what leads to backup 9 is no good" in located.doubts[0]
 
 
 def test_where_nothing_that_heads_lead_to_can_be_had_that_is_the_error(store):
@@ -242,7 +267,7 @@ def test_one_manifest_under_the_links_of_two_networks_is_one_backup(store):
 @pytest.mark.parametrize("key", [OWNER, OWNER.reader(1)], ids=["words", "reader"])
 def test_a_manifest_alone_brings_its_backup_back(store, key):
     first, _ = manifests(store)
-    opened, found = locating.from_bytes(key, first, World(store).asking().behind)
+    opened, found = identifying.from_bytes(key, first, World(store).asking().behind)
     target = SyntheticTarget()
     restore.restore(opened, found, target, restore.Options())
     assert target.contents == {"t": noise(100_000)}
@@ -251,7 +276,7 @@ def test_a_manifest_alone_brings_its_backup_back(store, key):
 def test_which_writer_of_the_words_made_a_manifest_is_found_out():
     shelf = Shelf(owner=OWNER, number=100)
     sealed = records.seal(shelf.manifest(), shelf.signer)
-    opened, found = locating.from_bytes(OWNER, sealed, World().asking().behind)
+    opened, found = identifying.from_bytes(OWNER, sealed, World().asking().behind)
     assert (opened.number, found.manifest.writer) == (100, OWNER.writer(100).id)
 
 
@@ -260,28 +285,28 @@ def test_a_manifest_that_none_of_the_words_writers_signed_is_refused():
     thief = STRANGER.writer(1)
     sealed = records.seal(shelf.manifest(), replace(shelf.signer, seed=thief.sign_seed, public=thief.verify_key))
     with pytest.raises(Damaged, match="signed by none of the writers of these words"):
-        locating.from_bytes(OWNER, sealed, World().asking().behind)
+        identifying.from_bytes(OWNER, sealed, World().asking().behind)
 
 
 def test_other_peoples_manifest_does_not_open(store):
     with pytest.raises(KeyForbids):
-        locating.from_bytes(STRANGER, manifests(store)[0], World().asking().behind)
+        identifying.from_bytes(STRANGER, manifests(store)[0], World().asking().behind)
 
 
 @pytest.mark.parametrize("key", [OWNER, WRITER, OWNER.reader(1)], ids=["words", "writer", "reader"])
 def test_a_writers_own_names_are_known(key):
-    ipns, skynet = locating.names_of(KEYS)
+    ipns, skynet = identifying.names_of(KEYS)
     assert (ipns[:11], skynet[:6], len(skynet)) == ("ipns://k51q", "sia://", 6 + 46)
-    assert locating.writer_called(key, ipns) == 1
-    assert locating.writer_called(key, skynet) == 1
-    elsewhere = locating.names_of(STRANGER.writer(1).head_keys)
-    assert [locating.writer_called(key, name) for name in elsewhere] == [None, None]
+    assert identifying.writer_called(key, ipns) == 1
+    assert identifying.writer_called(key, skynet) == 1
+    elsewhere = identifying.names_of(STRANGER.writer(1).head_keys)
+    assert [identifying.writer_called(key, name) for name in elsewhere] == [None, None]
 
 
 def test_somebody_elses_name_leads_to_a_link():
     """Such as the one that a provider keeps for its customer."""
     provider = OwnerKey(bytes([7] * 32)).writer(1)
-    name = locating.names_of(provider.head_keys)[0]
+    name = identifying.names_of(provider.head_keys)[0]
     teller = Teller("one", told(5, b"a manifest", provider))
     older = Teller("two", told(4, b"an older one", provider))
     assert locating.told_of(name, [older, teller, Silent("gone")]) == f"ipfs://{cid_of(b'a manifest').text}"

@@ -11,12 +11,20 @@ import pytest
 
 from calling import call
 from configuring import configured
-from dwebbackup import assemble, clock, heads, records, repair
+from dwebbackup import assemble, clock, documents, heads, records, repair
 from dwebbackup.catalog import GENESIS, HEAD
-from dwebbackup.errors import Damaged, Interrupted, NoSuchBackup, ObjectMissing, StoreUnreachable, WrongConfiguration
+from dwebbackup.errors import (
+    Damaged,
+    Interrupted,
+    NoSuchBackup,
+    ObjectMissing,
+    StoreUnreachable,
+    ToolMissing,
+    WrongConfiguration,
+)
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.uris import ipfs_link
-from dwebbackup.manifest import Genesis, Restoration, restoration_path
+from dwebbackup.manifest import Genesis, Head, Restoration, restoration_path
 from dwebbackup.ports import Member, Store, StoreTraits
 from dwebbackup.prune import plan as plan_prune
 from dwebbackup.prune import prune
@@ -276,6 +284,23 @@ def test_the_mark_of_the_start_and_restorations_are_copied_when_they_are_the_wri
         assert ROOT + stray not in store.objects
 
 
+def test_what_a_newer_version_wrote_is_left_as_it_is(one, monkeypatch):
+    one.put(ROOT + GENESIS, mark_of())
+    two = MemoryStore("two")
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "FORMAT", documents.FORMAT + 1)
+        two.put(ROOT + GENESIS, newer := mark_of())
+    repaired(several(one, two))
+    assert two.objects[ROOT + GENESIS] == newer
+    assert errors(one) == []
+    head = records.read_line(Head, one.objects[ROOT + HEAD], WRITER.verify_key)
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "FORMAT", documents.FORMAT + 1)
+        two.put(ROOT + HEAD, records.write_line(head, WRITER.sign_seed))
+    with pytest.raises(ToolMissing):
+        repaired(several(one, two))
+
+
 def test_the_newer_ipns_record_counts_and_somebody_elses_does_not(one):
     def record(sequence: int, key=WRITER) -> bytes:
         cid = ipfs_link(str(sequence).encode())
@@ -448,7 +473,7 @@ def test_what_a_portal_never_took_has_no_link_and_is_noted(one):
     plan = planned(store, Choice(data=True))
     assert plan.is_empty
     assert plan.notes == (
-        f"portal was not there when {len(objects(one)) - 1} objects were stored: no link leads to them there",
+        f"portal did not take {len(objects(one)) - 1} objects: no link leads there, and none can be added",
     )
 
 
@@ -607,6 +632,8 @@ def test_a_bucket_an_ipfs_node_and_a_folder_mend_each_other(tmp_path: Path, ceph
     assert [each["objects"] for each in done["stores"]] == [len(whole) + 1, 1, 1]
     assert objects(one) == objects(two) == objects(three) == whole
     assert call("verify", **settings).out.splitlines()[-1].startswith("ok: 2 backups")
+    untold = call("repair", expect=3, **settings | {"ROUTERS": "http://127.0.0.1:1"})  # where nobody listens
+    assert "was not told of the new head" in untold.err
 
 
 # --- before a run ---

@@ -215,6 +215,13 @@ def test_a_writer_key_verifies_several_as_well(one):
     assert [finding[:2] for finding in findings(verified(one, two, key=WRITER))] == [("error", "store two")]
 
 
+def test_a_spoiled_head_of_a_single_store_is_told_once(one):
+    one.objects[ROOT + HEAD] = b"junk"
+    report = verify.verify(opened(one), None, None, Quiet())
+    assert [finding[:2] for finding in findings(report)] == [("error", "head")]
+    assert report.stores[0].head is None
+
+
 # --- as users type it ---
 
 

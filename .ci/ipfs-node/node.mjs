@@ -37,7 +37,27 @@ class Failed extends Error {
 
 // What it keeps
 
-const blockstore = new FsBlockstore(`${folder}/blocks`)
+class Blocks extends FsBlockstore { // ... with the last directories in memory: every change of MFS reads them again
+  directories = new Map()
+
+  async put (cid, bytes, options) {
+    if (cid.code === dagPb.code && bytes instanceof Uint8Array && isDirectory(dagPb.decode(bytes))) {
+      this.directories.set(cid.toString(), bytes)
+      if (this.directories.size > 100) this.directories.delete(this.directories.keys().next().value)
+    }
+    return super.put(cid, bytes, options)
+  }
+
+  async * get (cid, options) {
+    const known = this.directories.get(cid.toString())
+    if (known == null) yield * super.get(cid, options)
+    else yield known
+  }
+}
+
+const isDirectory = (node) => /directory/.test(UnixFS.unmarshal(node.Data).type)
+
+const blockstore = new Blocks(`${folder}/blocks`)
 const datastore = new FsDatastore(`${folder}/data`)
 await Promise.all([blockstore.open(), datastore.open()])
 
@@ -58,7 +78,7 @@ async function whole (parts) {
 }
 
 async function block (cid) {
-  if (!await blockstore.has(cid)) throw new Failed(`block was not found locally (offline): ipld: could not find ${cid}`)
+  if (!blockstore.directories.has(cid.toString()) && !await blockstore.has(cid)) throw new Failed(`block was not found locally (offline): ipld: could not find ${cid}`)
   return whole(blockstore.get(cid))
 }
 
@@ -70,8 +90,6 @@ async function walk (cid, seen) { // Adds the hashes of what is below *cid*.
   seen.add(hash)
   for (const link of await links(cid)) await walk(link.Hash, seen)
 }
-
-const isDirectory = (node) => node != null && /directory/.test(UnixFS.unmarshal(node.Data).type)
 
 async function names (cid) { // In a directory, without a look at what has them.
   const node = dagPb.decode(await block(cid))
@@ -96,6 +114,7 @@ async function child (cid, name) {
 // The root of MFS
 
 const ROOT = new Key('/local/filesroot')
+const SHARDS = { shardSplitThresholdBytes: 12288 } // a directory of more than some hundred names is cut up, as kubo's are at 256 KiB
 
 async function root () {
   const found = await datastore.get(ROOT).catch(() => null) // there is none yet
@@ -106,12 +125,12 @@ async function changed (cid, path, change) { // The directory *cid*, with the on
   if (path.length === 0) return change(cid ?? await files.addDirectory())
   const [name, ...rest] = path
   const before = cid == null ? null : await child(cid, name).catch(() => null)
-  return files.cp(await changed(before, rest, change), cid ?? await files.addDirectory(), name, { force: true })
+  return files.cp(await changed(before, rest, change), cid ?? await files.addDirectory(), name, { force: true, ...SHARDS })
 }
 
 const change = async (path, how) => datastore.put(ROOT, (await changed(await root(), path, how)).bytes)
-const put = (cid, path) => change(path.slice(0, -1), (parent) => files.cp(cid, parent, path.at(-1)))
-const remove = (path) => change(path.slice(0, -1), (parent) => files.rm(parent, path.at(-1)))
+const put = (cid, path) => change(path.slice(0, -1), (parent) => files.cp(cid, parent, path.at(-1), SHARDS))
+const remove = (path) => change(path.slice(0, -1), (parent) => files.rm(parent, path.at(-1), SHARDS))
 
 // Pins, all of them recursive
 

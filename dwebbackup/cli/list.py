@@ -60,8 +60,9 @@ def command(session: Session, from_networks: bool) -> int | None:
     lines = [line for opened in writers for line in _lines(opened, doubts)]
     if not lines:
         raise none_yet(writers)
-    doubts += reached.rolled_back()
-    reached.remember()
+    there = {line.writer_id: line.ref.sequence for line in lines if line.summary}  # the last of each is its newest
+    doubts += reached.rolled_back(there)
+    reached.remember(there)
     session.warn(reached.notes)
     session.show({"backups": [_document(line) for line in lines], "doubts": doubts}, _text(lines))
     status = session.end(doubts)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import click
 
-from dwebbackup import assemble, locating
+from dwebbackup import assemble, identifying, locating
 from dwebbackup.access import GAP, Opened, open_store
 from dwebbackup.catalog import Backup
 from dwebbackup.cli.choosing import Wanted, find, is_time
 from dwebbackup.cli.edge import STOP
 from dwebbackup.config import Config
-from dwebbackup.errors import Damaged, DwebbackupError, NoSuchBackup, StoreUnreachable, WrongConfiguration
+from dwebbackup.errors import Damaged, DwebbackupError, KeyForbids, NoSuchBackup, StoreUnreachable, WrongConfiguration
 from dwebbackup.keys import Key, OwnerKey
 from dwebbackup.links import pasted
 from dwebbackup.locating import Located
@@ -30,6 +30,8 @@ from_networks = click.option(
     help="Do not ask the stores: find and fetch by links, from gateways and portals. So it is where there is no store.",
 )
 """An option."""
+
+_KINDS = (StoreUnreachable, Damaged, KeyForbids, WrongConfiguration, DwebbackupError)
 
 _HOW = "with --from-networks, gateways are asked instead"
 
@@ -70,7 +72,7 @@ class Reached:
             return
         if accept_older:
             self._forget()
-        elif older := self.rolled_back(found):
+        elif older := self.rolled_back({found.manifest.writer: found.ref.sequence}):
             raise Damaged(
                 "; ".join(older),
                 "ask another store; to take what there is all the same, name the backup, or use --accept-older",
@@ -83,21 +85,18 @@ class Reached:
         if self.writers and lost >= self.writers[-1].number:
             error = self.lost[lost]
             known = self.writers[-1].catalog.refs()[-1]
-            raise type(error)(
+            raise next(kind for kind in _KINDS if isinstance(error, kind))(
                 f"the newest backup of writer {lost} is known, and cannot be had: {error}",
                 f"the newest that can be had is {known.id}: name it, if that will do",
             ) from error
 
-    def rolled_back(self, found: Backup | None = None) -> list[str]:
-        """A sentence for each writer of whom this machine has seen a newer backup. *found*: one that is there."""
+    def rolled_back(self, there: Mapping[str, int]) -> list[str]:
+        """A sentence for each writer of whom this machine has seen a newer backup. *there*: what is, by writer."""
         numbers = {opened.catalog.writer: opened for opened in self.writers}
         sentences = []
         for writer, number in _writers_of(self.key, self.writers):
             seen = self.memory.highest(writer)
-            if not seen or (found and found.manifest.writer == writer and found.ref.sequence >= seen):
-                continue
-            newest = _newest(numbers.get(writer))
-            if newest < seen:
+            if there.get(writer, 0) < seen and (newest := _newest(numbers.get(writer))) < seen:
                 said = (
                     f"{newest} is the newest backup of writer {number} here"
                     if newest
@@ -106,10 +105,10 @@ class Reached:
                 sentences.append(f"{said}, and this machine has seen {seen}: rolled back, or another store than before")
         return sentences
 
-    def remember(self) -> None:
-        """That these are the newest backups."""
-        for opened in self.writers:
-            self.memory.see(opened.catalog.writer, _newest(opened))
+    def remember(self, there: Mapping[str, int]) -> None:
+        """That these were seen, by writer."""
+        for writer, sequence in there.items():
+            self.memory.see(writer, sequence)
 
     def _forget(self) -> None:
         """That there were newer ones."""
@@ -120,8 +119,9 @@ class Reached:
 
 
 def _newest(opened: Opened | None) -> int:
-    refs = opened.catalog.refs() if opened else []
-    return refs[-1].sequence if refs else 0
+    """The sequence of what can be read: anybody who may write there could add a name with a higher one."""
+    tips = opened.catalog.newest_for_writing().tips if opened else ()
+    return max((tip.ref.sequence for tip in tips), default=0)
 
 
 def _writers_of(key: Key, found: Sequence[Opened]) -> list[tuple[str, int]]:
@@ -173,7 +173,7 @@ def _by_link(key: Key, config: Config, seen: pasted.Pasted) -> Reached:
     asked = networks(config, seen, STOP)
     link = seen.link
     if seen.leads_on:
-        if number := locating.writer_called(key, link):
+        if number := identifying.writer_called(key, link):
             return _of(key, locating.locate(key, asked, [number]))
         if seen.kind == "ipns":
             link = locating.told_of(link, asked.finders)
@@ -192,7 +192,7 @@ def _by_file(key: Key, config: Config, path: str) -> Reached:
 
 
 def _chosen(key: Key, sealed: bytes, behind: Store, *links: str) -> Reached:
-    chosen = locating.from_bytes(key, sealed, behind, *links)
+    chosen = identifying.from_bytes(key, sealed, behind, *links)
     return Reached(key, [chosen[0]], chosen=chosen)
 
 

@@ -14,7 +14,7 @@ from dwebbackup.cli.choosing import none_yet
 from dwebbackup.cli.edge import STOP
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.config import Config
-from dwebbackup.errors import StoreUnreachable
+from dwebbackup.errors import DwebbackupError, StoreUnreachable
 from dwebbackup.keys import Key, OwnerKey, ReaderKey
 from dwebbackup.links.uris import IPFS, SIA
 from dwebbackup.networks import networks, publishers
@@ -92,8 +92,13 @@ def _publishing(opened: Opened, key: Key, told: Sequence[Publisher]) -> Callable
     """Tells the networks of the newest head, which only those can who could have written it."""
 
     def publish() -> Sequence[str]:
-        head = opened.catalog.head()
-        if isinstance(key, ReaderKey) or not head or not told:
+        if isinstance(key, ReaderKey) or not told:
+            return ()
+        try:
+            head = opened.catalog.head()
+        except DwebbackupError as error:
+            return [f"the networks were not told of the newest backup again: {error}"]
+        if not head:
             return ()
         writer = key.writer(opened.number) if isinstance(key, OwnerKey) else key
         links = {link.partition("://")[0] + "://": link for link in reversed(head.manifest.links)}

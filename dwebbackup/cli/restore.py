@@ -40,8 +40,8 @@ GOES_ON = (
     "tables",
     multiple=True,
     metavar="NAME",
-    help="Only this table of a database, with what belongs to it: orders, shop.orders, 'shop.*'; may be given more than "
-    "once.",
+    help="Only this table of a database, with what belongs to it: orders, shop.orders, 'shop.*'; may be given more "
+    "than once.",
 )
 @click.option("--replace", is_flag=True, help="The target may hold something; that is kept under another name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

@@ -13,8 +13,8 @@ HANDED_IN = ("RESTORE_KEY",)
 MEANINGS = {
     "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE, files:///FOLDER; several: separated by "
     "spaces",
-    "STORE": "where backups are kept: file:///FOLDER, s3://BUCKET/PREFIX?endpoint=https://HOST, filebase://BUCKET/PREFIX, "
-    "ipfs+http://HOST:5001/FOLDER …; several: separated by spaces",
+    "STORE": "where backups are kept: file:///FOLDER, s3://BUCKET/PREFIX?endpoint=https://HOST, "
+    "filebase://BUCKET/PREFIX, ipfs+http://HOST:5001/FOLDER …; several: separated by spaces",
     "KEY": "the 24 words, a writer key or a reader key",
     "TARGET": "the database or folder that a restore fills, as with SOURCE",
     "JOBS": "tables read or filled at once; unless set, one for each core that may be used, at most 4",

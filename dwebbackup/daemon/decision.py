@@ -70,13 +70,14 @@ def decide(condition: Condition, holdings: Holdings, *, can_open: bool, has_key:
 
 
 def _with_backups(condition: Condition, holdings: Holdings, what: str, *, can_open: bool, has_key: bool) -> Decision:
+    piece, undo = ("file", "empty the folder") if condition.what == "folder" else ("row", "drop the database")
     if condition.state == "rowless":
         if not holdings.rows:
             return Decision("go on", f"{what}, like the newest backup {holdings.backup}")
         return Decision(
             "wait",
-            f"{what}; but backup {holdings.backup} has {holdings.rows:,} rows",
-            "somebody, perhaps the app's migrations, was here before the restore: drop the database, and it is "
+            f"{what}; but backup {holdings.backup} has {holdings.rows:,} {piece}s",
+            f"somebody, perhaps the app's migrations, was here before the restore: {undo}, and it is "
             "restored; or `dwebbackup backup --accept`, if it is meant to be so",
         )
     if condition.state == "empty" and not (holdings.tables or holdings.rows):

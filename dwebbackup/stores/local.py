@@ -59,7 +59,7 @@ class LocalStore:
 
     @property
     def traits(self) -> StoreTraits:
-        return StoreTraits()
+        return StoreTraits(distance=0)
 
     def prepare(self) -> None:
         """Make the root if there is none, mark it as a store, and clear away what killed puts left.

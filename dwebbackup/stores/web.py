@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from io import BytesIO
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -75,9 +75,7 @@ class Web:
         headers: Mapping[str, str] = _NONE,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WrongConfiguration(f"{base} is no address of a web server", "write https://HOST")
+        parts = _parts(base)
         self._base = base.rstrip("/")
         self._timeout = timeout
         self._verify = web_errors.trusted(ca)
@@ -202,6 +200,17 @@ class Web:
             raise
         except (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError) as error:
             raise self._teller.failure(error, f"{method} {path}", self._timeout) from None
+
+
+def _parts(base: str) -> SplitResult:
+    try:
+        parts = urlsplit(base)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:  # what stands before an @ may be a password
+        raise WrongConfiguration(f"{base.rpartition('@')[2]} is no address of a web server", "write https://HOST")
+    return parts
 
 
 def _lower(response: requests.Response) -> dict[str, str]:

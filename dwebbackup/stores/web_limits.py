@@ -131,5 +131,6 @@ class LimitedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **named: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **named)
-        manager.pool_classes_by_scheme = _POOLS
+        if not str(proxy).lower().startswith("socks"):  # whose connections are of another kind, and must stay so
+            manager.pool_classes_by_scheme = _POOLS
         return manager

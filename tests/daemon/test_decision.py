@@ -19,6 +19,7 @@ BEGUN = Holdings(begun=True)
 WITH_ROWS = Holdings("7-12345678", 10, 1000)
 WITHOUT_ROWS = Holdings("7-12345678", 10, 0)
 WITHOUT_TABLES = Holdings("7-12345678", 0, 0)
+FILES = Holdings("7-12345678", 0, 1000)
 DOUBT = Holdings(doubt="two machines wrote at once", hint="name one")
 
 TABLE = [
@@ -33,6 +34,7 @@ TABLE = [
     (EMPTY, WITH_ROWS, True, "restore"),
     (EMPTY, WITH_ROWS, False, "wait"),
     (EMPTY, WITHOUT_TABLES, False, "go on"),
+    (EMPTY, FILES, True, "restore"),
     (ABSENT, WITHOUT_TABLES, False, "wait"),
     (EMPTY, BEGUN, False, "begin"),
     (EMPTY, NOTHING, False, "wait"),
@@ -51,6 +53,19 @@ def test_what_is_done(condition: Condition, holdings: Holdings, can_open: bool, 
     decision = decide(condition, holdings, can_open=can_open)
     assert decision.action == action
     assert bool(decision.hint) == (action == "wait")
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        (Condition("absent", what="folder"), "the folder is not there"),
+        (Condition("empty", "a", what="folder"), "the folder is empty"),
+        (Condition("rowless", "a", ("x", "y"), "folder"), "the folder has folders (x, y), and not one file"),
+        (Condition("full", "a", ("x",), "folder"), "the folder holds data"),
+    ],
+)
+def test_a_folder_is_called_one(condition: Condition, told: str):
+    assert decide(condition, FILES, can_open=True).sentence.startswith(told)
 
 
 def test_a_database_with_data_is_left_alone_whatever_the_store_says():

@@ -6,7 +6,23 @@ import contextlib
 
 from fix_mysql import Schema, identifier
 
-NULLS = ("NULL", "null", r"\N", "\x1f", "\x1fNULL\x1f", "\x1f\x1f", "NULLS", "", " ", "'", '"', "`", "\\", "\\'", "'),('")
+NULLS = (
+    "NULL",
+    "null",
+    r"\N",
+    "\x1f",
+    "\x1fNULL\x1f",
+    "\x1f\x1f",
+    "NULLS",
+    "",
+    " ",
+    "'",
+    '"',
+    "`",
+    "\\",
+    "\\'",
+    "'),('",
+)
 """Texts that could be taken for something else on the way."""
 
 BYTES = bytes(range(256)) * 4
@@ -52,7 +68,7 @@ COMMON = [
     """CREATE TABLE parts (id INT NOT NULL, at DATE NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (year(at))
        (PARTITION old VALUES LESS THAN (2020), PARTITION new VALUES LESS THAN MAXVALUE)""",
     "INSERT INTO parts VALUES (2, '2019-01-01'), (1, '2026-01-01'), (1, '2019-01-01')",
-    "CREATE TABLE `we``ird \"name\" ; -- ü` (`a``b` INT, `select` INT, `c;d` VARCHAR(9), KEY (`a``b`))",
+    'CREATE TABLE `we``ird "name" ; -- ü` (`a``b` INT, `select` INT, `c;d` VARCHAR(9), KEY (`a``b`))',
     "INSERT INTO `we``ird \"name\" ; -- ü` VALUES (1, 2, ';')",
     "CREATE TABLE nothing (id INT PRIMARY KEY)",
     "CREATE TABLE old_engine (id INT PRIMARY KEY, t TEXT, FULLTEXT (t)) ENGINE = MyISAM",
@@ -92,8 +108,8 @@ MARIADB = [
     "CREATE TABLE numbered (id INT PRIMARY KEY DEFAULT nextval(numbers), t TEXT COMPRESSED)",
     "INSERT INTO numbered (t) VALUES ('one'), (repeat('long ', 300))",
     "CREATE TABLE newer (u UUID, i INET6, i4 INET4, hidden INT INVISIBLE DEFAULT 7, CHECK (hidden < 100))",
-    "INSERT INTO newer (u, i, i4, hidden) VALUES ('123e4567-e89b-12d3-a456-426655440000', '::1', '78.85.76.76', 5),"
-    " ('1f4e554c-4c00-0000-0000-000000000000', '1f4e:554c::', '31.0.0.1', NULL), (NULL, NULL, NULL, 1)",
+    """INSERT INTO newer (u, i, i4, hidden) VALUES ('123e4567-e89b-12d3-a456-426655440000', '::1', '78.85.76.76', 5),
+       ('1f4e554c-4c00-0000-0000-000000000000', '1f4e:554c::', '31.0.0.1', NULL), (NULL, NULL, NULL, 1)""",
     "CREATE TABLE history (id INT PRIMARY KEY, v INT) WITH SYSTEM VERSIONING",
     "INSERT INTO history VALUES (1, 1)",
     "CREATE TABLE aria (id INT) ENGINE = Aria",
@@ -101,9 +117,10 @@ MARIADB = [
 ]
 
 MYSQL = [
-    "CREATE TABLE newer (id INT PRIMARY KEY, hidden INT INVISIBLE DEFAULT 7, p POINT NOT NULL SRID 4326, j JSON,"
-    " x VARCHAR(9) DEFAULT (concat('a', 'b')), SPATIAL INDEX (p), KEY ((cast(j->'$.n' AS SIGNED))), CHECK (hidden < 100))",
-    "INSERT INTO newer (id, hidden, p, j) VALUES (1, 5, ST_GeomFromText('POINT(1 2)', 4326), '{\"n\": 1.5, \"u\": \"\\\\u00fc\"}')",
+    """CREATE TABLE newer (id INT PRIMARY KEY, hidden INT INVISIBLE DEFAULT 7, p POINT NOT NULL SRID 4326, j JSON,
+       x VARCHAR(9) DEFAULT (concat('a', 'b')), SPATIAL INDEX (p), KEY ((cast(j->'$.n' AS SIGNED))),
+       CHECK (hidden < 100))""",
+    'INSERT INTO newer (id, hidden, p, j) VALUES (1, 5, ST_GeomFromText(\'POINT(1 2)\', 4326), \'{"n": 1.5, "u": "\\\\u00fc"}\')',
 ]
 
 

@@ -76,7 +76,7 @@ def test_the_same_folder_gives_the_same_bytes_wherever_it_is(
     assert taken(FilesSource(url(tmp_path / "elsewhere"))).streams == first
 
 
-def test_members_are_sorted_by_the_bytes_of_their_names(folder: Path):
+def test_members_are_sorted_by_the_bytes_of_their_names_and_name_no_users(folder: Path):
     for number in range(200):
         (folder / f"{number:03}").mkdir()
         (folder / f"{number:03}" / "in it").write_bytes(b"")
@@ -85,6 +85,8 @@ def test_members_are_sorted_by_the_bytes_of_their_names(folder: Path):
     (folder / "a").write_bytes(b"")
     with tarfile.open(fileobj=io.BytesIO(taken(FilesSource(url(folder))).streams["files"])) as archive:
         names = archive.getnames()
+        owners = {each.uname + each.gname for each in archive}
+    assert owners == {""}
     assert len(names) == 404
     assert names == sorted(names, key=os.fsencode)
 

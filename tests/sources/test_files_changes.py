@@ -165,6 +165,17 @@ def test_what_is_in_folders_that_may_not_be_read_cannot_be_told(closed: Path):
 # --- through the whole program ---
 
 
+@pytest.fixture
+def loaded(tmp_path: Path) -> None:
+    """All modules and word lists are in memory: where the program lies, somebody without rights may not look."""
+    (tmp_path / "x").mkdir()
+    settings = {"SOURCE": url(tmp_path / "x"), "STORE": f"file://{tmp_path}/store", "KEY": OwnerKey(bytes(32)).words}
+    call("backup", **settings)
+    call("show", "latest", **settings)
+    call("restore", "latest", "--to", url(tmp_path / "y"), **settings)
+
+
+@pytest.mark.usefixtures("loaded")
 def test_an_incomplete_backup_ends_with_status_3_and_says_so_wherever_it_is_shown(closed: Path):
     store = closed.with_name("store")
     settings = {"SOURCE": url(closed), "STORE": f"file://{store}", "KEY": OwnerKey(bytes(range(32))).words}

@@ -246,10 +246,9 @@ def test_without_root_owners_setuid_bits_and_attributes_are_missing_and_named(ho
         member("./attributes", data=b"x", pax_headers={"SCHILY.xattr.trusted.x": "y", "SCHILY.xattr.security.selinux": "z"}),
     ]  # fmt: skip
     done = put_back(backup(honest, packed(*members)), mine / "back")
-    assert done.shortfalls == (
-        "without its owner, and so without setuid and setgid bits: setuid",
-        "without all of its extended attributes: attributes: trusted.x: Operation not permitted",
-    )
+    owners, attributes = done.shortfalls
+    assert owners == "without its owner, and so without setuid and setgid bits: setuid"
+    assert attributes.startswith("without all of its extended attributes: attributes: trusted.x: Operation not ")
     modes = {name: os.stat(mine / "back" / name).st_mode & 0o7777 for name in ("setuid", "mine")}
     assert modes == {"setuid": 0o755, "mine": 0o4711}
 

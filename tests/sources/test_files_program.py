@@ -76,7 +76,7 @@ def test_another_folder_under_the_same_name_is_suspect_until_it_is_accepted(app:
     app.back_up()
     app.uploads.rename(app.uploads.with_name("aside"))
     shutil.copytree(app.uploads.with_name("aside"), app.uploads)
-    assert "it is of another database" in app.back_up(expect=3)["suspect"][0]
+    assert "it is of another folder" in app.back_up(expect=3)["suspect"][0]
     app.call("backup", "--accept")
     assert app.back_up()["suspect"] == []
 

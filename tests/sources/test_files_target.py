@@ -193,12 +193,24 @@ def test_what_a_killed_restore_left_is_cleared(backup: Taken, made: dict, place_
     assert os.listdir(place_to_be.parent) == ["folder"]
 
 
+def test_what_a_killed_restore_left_is_cleared_by_whoever_could_not_open_it(backup: Taken):
+    with tempfile.TemporaryDirectory(prefix="dwb") as name, nobody(Path(name)):
+        left = Path(place.look(f"{name}/folder").temporary)
+        (left / "a" / "b").mkdir(parents=True)
+        (left / "a" / "b" / "c").write_bytes(b"half")
+        (left / "link").symlink_to("/")
+        os.chmod(left / "a" / "b", 0)
+        os.chmod(left / "a", 0)
+        put_back(backup, Path(name) / "folder")
+        assert os.listdir(name) == ["folder"]
+
+
 def test_two_restores_to_one_place_do_not_meet(backup: Taken, made: dict, place_to_be: Path):
     left = Path(place.look(str(place_to_be)).temporary)
     left.mkdir()
     (left / "half").write_bytes(b"half")
     other = os.open(left, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
+    fcntl.flock(other, fcntl.LOCK_SH)
     with pytest.raises(DatabaseRefused, match="another restore"):
         put_back(backup, place_to_be)
     assert os.listdir(left) == ["half"]

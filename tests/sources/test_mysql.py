@@ -67,7 +67,9 @@ def test_it_comes_back_under_its_own_name(store: LocalStore, mariadb: MysqlServe
 
 
 def test_rows_are_counted_by_the_server(store: LocalStore, schema: Schema, target: Schema) -> None:
-    schema.execute("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)", "INSERT INTO t SELECT seq, 'a\\nb' FROM seq_1_to_1234")
+    schema.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, v TEXT)", "INSERT INTO t SELECT seq, 'a\\nb' FROM seq_1_to_1234"
+    )
     done = back_up(store, MysqlSource(schema.url))
     (source,) = done.backup.manifest.sources
     assert {stream.label: stream.rows for stream in source.streams} == {"schema": None, "rows.t": 1234}

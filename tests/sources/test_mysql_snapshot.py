@@ -106,7 +106,9 @@ def test_who_alters_a_table_meanwhile_waits_for_the_backup(tmp_path: Path, schem
 
     def begin() -> None:
         altering.start()
-        wait_for(schema.server, "SELECT count(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%'")
+        wait_for(
+            schema.server, "SELECT count(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%'"
+        )
 
     back_up(Meanwhile(tmp_path, begin), MysqlSource(schema.url, jobs=2), jobs=2)
     altering.join()

@@ -155,7 +155,8 @@ def test_what_the_server_refuses_at_the_very_last_is_undone(
     """What was made once before is refused the second time: the server's rules have changed in between."""
     if state == "full":
         shop.server.execute(f"CREATE DATABASE {identifier(target.name)} CHARACTER SET greek")
-        target.execute(*SHOP[:3], SHOP[4], "INSERT INTO p VALUES (7, 'seven')", "INSERT INTO c VALUES (1, 7)")
+        view = SHOP[4].replace("CREATE", "CREATE DEFINER = restorer@localhost")
+        target.execute(*SHOP[:3], view, "INSERT INTO p VALUES (7, 'seven')", "INSERT INTO c VALUES (1, 7)")
         target.execute("CREATE SEQUENCE s", "CREATE TABLE n (id INT DEFAULT nextval(s))")
     before = facts(target) if target.exists() else None
     server = shop.server
@@ -175,6 +176,27 @@ def test_what_the_server_refuses_at_the_very_last_is_undone(
         server.execute("DROP USER restorer@localhost", "SET GLOBAL log_bin_trust_function_creators = 0")
     assert (facts(target) if target.exists() else None) == before
     assert others(target) == set()
+
+
+def test_what_could_not_be_put_aside_as_it_is_stays(store: LocalStore, shop: Schema, target: Schema) -> None:
+    shop.server.execute(
+        f"CREATE DATABASE {target.name}",
+        "CREATE OR REPLACE USER restorer@localhost",
+        "GRANT ALL ON `%`.* TO restorer@localhost",
+    )
+    target.execute(*SHOP)
+    before = facts(target)
+    writer = opened(store)
+    url = MysqlTarget(shop.server.url(target.name, "restorer"))
+    try:
+        with pytest.raises(DatabaseRefused, match="of root@localhost, which restorer@localhost cannot") as caught:
+            restore.restore(writer, writer.catalog.latest(), url, restore.Options(replace=True))
+        assert facts(target) == before
+        shop.server.execute(caught.value.hint, "SET GLOBAL log_bin_trust_function_creators = 1")
+        restore.restore(writer, writer.catalog.latest(), url, restore.Options(replace=True))
+        assert differences(shop, target) == []
+    finally:
+        shop.server.execute("DROP USER restorer@localhost", "SET GLOBAL log_bin_trust_function_creators = 0")
 
 
 def test_somebody_who_makes_the_database_meanwhile_keeps_it(store: LocalStore, shop: Schema, target: Schema) -> None:
@@ -211,7 +233,10 @@ def test_a_value_that_the_target_would_change_fails_the_restore(store: LocalStor
     for local_infile in (1, 0):
         shop.server.execute(f"SET GLOBAL local_infile = {local_infile}")
         try:
-            with writer.packs(manifest) as packs, pytest.raises(RestoreFailed, match="would not take its rows as they are"):
+            with (
+                writer.packs(manifest) as packs,
+                pytest.raises(RestoreFailed, match="would not take its rows as they are"),
+            ):
                 load.load_rows(Server(shop.url), shop.name, [stream], packs.stream, 1)
         finally:
             shop.server.execute("SET GLOBAL local_infile = 1")

@@ -35,7 +35,7 @@ from synthetic import WRITER, SyntheticSource, restored, small_pieces
 _prefixes = itertools.count(1)
 
 UNKNOWN = Profile("somebody's own", version=1, chunk=1000, width=7, raw_leaves=True)
-SIZES = [0, 1, 1 << 18, (1 << 18) + 1, (1 << 20) + 1, 4 * (1 << 20) - 1024]
+SIZES = [0, 1, 1 << 18, (1 << 18) + 1, (1 << 20) + 1, (1 << 21) + 1]
 
 SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 

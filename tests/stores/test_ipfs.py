@@ -64,25 +64,22 @@ def store(address: Address) -> IpfsStore:
 class TestContract(StoreContract):
     @pytest.fixture
     def many(self) -> int:
-        """Where there is time for it, a folder so large that the node has to cut it into several blocks."""
-        return 2500 if WIDE else 100
+        """In one folder: so many that the node cuts it into several blocks."""
+        return 110
 
     @pytest.fixture
     def store(self, store: IpfsStore) -> Store:
         return store
 
 
-@pytest.mark.skipif(not WIDE, reason="of `make test-wide`: js-ipfs takes minutes to fetch")
-class TestContractOnJsIpfs(TestContract):
-    @pytest.fixture
-    def many(self) -> int:
-        return 200
+if WIDE:
 
-    @pytest.fixture
-    def store(self, js_ipfs: str) -> Store:
-        store = IpfsStore(Address(js_ipfs, f"Of many/test-{next(_folders)}"))
-        store.prepare()
-        return store
+    class TestContractOnJsIpfs(TestContract):
+        @pytest.fixture
+        def store(self, js_ipfs: str) -> Store:
+            store = IpfsStore(Address(js_ipfs, f"Of many/test-{next(_folders)}"))
+            store.prepare()
+            return store
 
 
 class Meddler(Front):
@@ -242,6 +239,19 @@ class TestKilledBetweenTwoRequests:
         ipfs_node.collect_garbage()
         assert not ipfs_node.has(cid_of(b"old").text)
 
+    def test_of_two_entries_the_older_one_never_comes_back(self, store: IpfsStore, ipfs_node, address: Address):
+        store.put("w/1/a", b"old")
+        with meddler(ipfs_node.rpc, instead_of("files/rm", b"")) as server, pytest.raises(StoreUnreachable):
+            IpfsStore(Address(server.url, address.folder)).put("w/1/a", b"new")
+        asked = itertools.count()
+
+        def second(command: str, _: Mapping[str, str]) -> bytes | None:
+            return b"" if command == "files/rm" and next(asked) == 1 else None
+
+        with meddler(ipfs_node.rpc, second) as server, pytest.raises(StoreUnreachable):
+            IpfsStore(Address(server.url, address.folder)).delete("w/1/a")
+        assert store.get("w/1/a") == b"new"
+
     @pytest.mark.parametrize("command", ["pin/rm", "files/rm"])
     def test_a_deletion_can_be_finished(self, store: IpfsStore, ipfs_node: IpfsNode, address: Address, command: str):
         data = f"half deleted before {command}".encode()
@@ -378,6 +388,15 @@ class TestWhatTheNodeLost:
         with pytest.raises(Refused, match="has no folder /of/nobody"):
             ASKS[ask](IpfsStore(Address(ipfs_node.rpc, "of/nobody")))
 
+    def test_nobody_makes_a_new_store_in_place_of_one_that_is_gone(
+        self, store: IpfsStore, ipfs_node: IpfsNode, address: Address
+    ):
+        store.put("w/1/a", b"a")
+        ipfs_node.ask("files/rm", f"/{address.folder}", force="true")
+        with pytest.raises(Refused, match="has no folder"):
+            store.put("w/1/b", b"b")
+        assert address.folder.rpartition("/")[2] not in ipfs_node.names("/Of many")
+
     @pytest.mark.parametrize("cut", [0, 1, 69_999])
     def test_an_answer_that_is_too_short_or_changed_is_no_object(
         self, store: IpfsStore, ipfs_node: IpfsNode, address: Address, cut: int
@@ -401,6 +420,24 @@ class TestByLink:
         assert ipfs_node.add(data, **kubos) == cid_of(data, profile).text
         links = ("sia://nonsense", "ipfs://nonsense", f"ipfs://{cid_of(b'nobody has it').text}")
         assert store.get("w/1/a", (*links, f"ipfs://{cid_of(data, profile).text}")) == data
+
+    def test_one_request_is_enough_where_the_link_is_known(self, store: IpfsStore, ipfs_node, address: Address):
+        (link,) = store.put("w/1/a", noise(70_000))
+        with meddler(ipfs_node.rpc, lambda *_: None) as server:
+            assert IpfsStore(Address(server.url, address.folder)).get("w/1/a", (link,)) == noise(70_000)
+            assert [path.partition("?")[0] for _, path in server.asked] == ["/api/v0/cat"]
+
+    def test_where_the_link_leads_nowhere_or_to_other_bytes_the_name_still_does(self, store, ipfs_node, address):
+        store.put("w/1/a", b"a")
+        nowhere = f"ipfs://{cid_of(b'nobody has it').text}"
+        assert store.get("w/1/a", (nowhere,)) == b"a"
+        asked = itertools.count()
+
+        def first(command: str, _: Mapping[str, str]) -> bytes | None:
+            return response(200, b"other bytes") if command == "cat" and next(asked) == 0 else None
+
+        with meddler(ipfs_node.rpc, first) as server:
+            assert IpfsStore(Address(server.url, address.folder)).get("w/1/a", (nowhere,)) == b"a"
 
     def test_what_has_neither_name_nor_bytes_here_is_missing(self, store: IpfsStore):
         with pytest.raises(ObjectMissing):
@@ -635,6 +672,25 @@ class TestHeads:
         for extra in ("bm9uc2Vuc2U=", "no base64!", 7):
             with front(response(200, json.dumps({"Extra": extra, "Type": 5}))) as server, pytest.raises(Damaged):
                 NodeFinder("node", rpc_at(Address(server.url, "ignored"))).find(self.KEYS)
+
+
+class TestBegun:
+    def test_a_store_has_begun_once_it_was_prepared(self, ipfs_node: IpfsNode, address: Address):
+        store = IpfsStore(address)
+        assert not store.has_begun()
+        store.prepare()
+        assert store.has_begun()
+
+    @pytest.mark.parametrize("answer", [said("context deadline exceeded"), response(403), response(200, "<html>")])
+    def test_where_that_cannot_be_told_it_is_not_called_new(self, answer: bytes):
+        with front(answer) as server:
+            assert IpfsStore(Address(server.url, "folder")).has_begun()
+
+    def test_on_a_new_node_there_are_nobodys_backups_and_a_key_is_made_without_a_store(self, ipfs_node: IpfsNode):
+        settings = {"KEY": OWNER.words, "STORE": f"ipfs+{ipfs_node.rpc}/not-yet"}
+        assert call("key", "reader", "--json", **settings).json["number"] == 1
+        assert "there is no store in" in call("doctor", expect=3, **settings).out
+        assert "not-yet" not in ipfs_node.names()
 
 
 CONTENTS = {"large": noise(700_000), "rows": b"1\n2\n3\n", "empty": b""}

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from dataclasses import replace
 
 import pytest
 
 from dwebbackup.errors import Damaged, DwebbackupError, ObjectMissing, StoreUnreachable, WrongConfiguration
+from dwebbackup.fetching import FAR, Layout, PackReader, at_once
+from dwebbackup.links.unixfs import V1_2025
+from dwebbackup.manifest import Index
 from dwebbackup.ports import Store
 from dwebbackup.stores import Refused
+from dwebbackup.stores.carriers import Carriers
+from dwebbackup.stores.ipfs.gateway import Gateway
 from dwebbackup.stores.linked import Linked
+from links.trees import tree
+from shelf import OWNER, Shelf, stream_of
+from stores.blocks_server import BlocksServer, blocks_server
 
 DATA = b"a pack"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -81,6 +91,28 @@ def test_the_worst_that_may_pass_is_told(
         with pytest.raises(DwebbackupError) as caught:
             Linked(carrier).get(PACK, ["ipfs://a", "ipfs://b"])
         assert type(caught.value) is kind
+
+
+def test_eight_packs_are_on_their_way_through_a_gateway_at_once():
+    """It gives none before so many are asked for: fetched one by one, none would ever come."""
+    shelf, files = Shelf(), {}
+    chunks = [f"{at:02}".encode() for at in range(3 * FAR)]
+    packs = [shelf.pack([chunk]) for chunk in chunks]
+    for at, pack in enumerate(packs):
+        root, blocks = tree(shelf.store.get(pack.path), V1_2025)
+        files[root.text] = blocks
+        packs[at] = replace(pack, links=(f"ipfs://{root.text}",))
+    meeting = threading.Barrier(FAR)
+
+    def answer(server: BlocksServer, cid: str, form: str) -> None:
+        meeting.wait(60)
+
+    index, stream = Index(shelf.writer.id, tuple(packs)), stream_of([(0, at, 2) for at in range(len(chunks))])
+    with blocks_server(files, answer) as server:
+        store = Linked(Carriers([Gateway(server.url)]))
+        key = shelf.writer.chunk_key
+        with PackReader(store, [OWNER.identity], key, Layout([index]), at_once(store)) as reader:
+            assert list(reader.stream(stream)) == chunks
 
 
 def test_nothing_can_be_written_listed_or_deleted():

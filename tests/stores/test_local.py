@@ -710,3 +710,7 @@ class TestSeveralAtOnce:
             thread.join()
         assert not failures
         assert names(LocalStore(root).list("")) == [f"w/{number}/head.json" for number in range(8)]
+
+
+def test_a_folder_is_nearer_than_any_other_store(tmp_path: Path):
+    assert LocalStore(tmp_path).traits.distance == 0

@@ -100,6 +100,7 @@ def test_it_keeps_nothing_under_a_name(portal: Portal):
             store.get(NAME, links)
     traits = store.traits
     assert (traits.lists, traits.deletes, traits.not_found_is_final, traits.deletion) == (False,) * 3 + ("forgotten",)
+    assert traits.scheme == "sia"  # an IPFS link leads nowhere there
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)

@@ -25,6 +25,16 @@ from stores.front import dripping, front, nobody, read_request, resetting, respo
 SECRET = "s3cr3t-t0k3n-of-mine"
 
 
+@pytest.fixture(autouse=True)
+def only_what_a_test_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About proxies and authorities."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def hurried(base: str, step: float = 30, **changes: object) -> Web:
     """By whose clock half a minute, or another *step*, passes between two looks at it."""
     ticks = itertools.count(0, step)
@@ -352,8 +362,6 @@ class TestCertificates:
     def test_of_the_users_own_authority_are_trusted(
         self, certified: Certified, variable: str, monkeypatch: pytest.MonkeyPatch
     ):
-        for each in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
-            monkeypatch.delenv(each, raising=False)
         monkeypatch.setenv(variable, certified.ca)
         assert timeless(certified.url).ask("GET", "/").body == b"safe"
 
@@ -389,29 +397,34 @@ class TestProxies:
     def test_of_the_environment_are_used(self, monkeypatch: pytest.MonkeyPatch):
         with front(response(200, b"through")) as proxy:
             monkeypatch.setenv("http_proxy", proxy.url)
-            monkeypatch.delenv("no_proxy", raising=False)
             assert timeless("http://far.example/a").ask("GET", "/b").body == b"through"
             assert proxy.asked == [("GET", "http://far.example/a/b")]
 
     def test_that_refuse_are_told_apart(self, monkeypatch: pytest.MonkeyPatch):
         with front(response(407)) as proxy:
             monkeypatch.setenv("https_proxy", proxy.url)
-            monkeypatch.delenv("no_proxy", raising=False)
             with pytest.raises(StoreUnreachable, match=r"the proxy does not let us through to far.example"):
                 timeless("https://far.example").ask("GET", "/b")
 
     def test_that_trickle_end_too(self, monkeypatch: pytest.MonkeyPatch):
         with talker(dripping(b"HTTP/1.1 200 OK\r\nX: ")) as url:
             monkeypatch.setenv("https_proxy", url)
-            monkeypatch.delenv("no_proxy", raising=False)
             with pytest.raises(StoreUnreachable, match=r"in time|proxy"):
                 hurried("https://far.example").ask("GET", "/b")
 
 
-@pytest.mark.parametrize("base", ["example.org", "ftp://example.org", "https://", "https:///x"])
+@pytest.mark.parametrize(
+    "base", ["example.org", "ftp://example.org", "https://", "https:///x", "http://a:99999", "http://a:0", "http://["]
+)
 def test_what_is_no_web_server_is_no_web_server(base: str):
     with pytest.raises(WrongConfiguration, match="no address of a web server"):
         Web(base)
+
+
+def test_a_password_in_what_is_no_web_server_is_not_told():
+    with pytest.raises(WrongConfiguration) as caught:
+        Web(f"ftp://me:{SECRET}@example.org")
+    assert SECRET not in str(caught.value)
 
 
 class Certified(ThreadingHTTPServer):

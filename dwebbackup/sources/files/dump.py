@@ -67,8 +67,8 @@ class FilesSource:
 
 
 def _require_readable(address: Address) -> None:
-    with folder.refused(address.path):
-        os.listdir(address.path)
+    with folder.refused(address.path), os.scandir(address.path) as entries:
+        next(entries, None)
 
 
 class FilesDump:

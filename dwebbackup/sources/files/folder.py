@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from heapq import nsmallest
 
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.ports import Condition
@@ -52,22 +53,25 @@ def condition(address: Address) -> Condition:
         os.stat(os.path.dirname(path))
         if not os.path.lexists(path):
             return Condition("absent", what="folder")
-    objects = tuple(_named(address))
+    objects = first_named(path, address.exclude)
     who = identity(address)
     if not objects:
         return Condition("empty", who, what="folder")
     return Condition("full" if _has_files(address) else "rowless", who, objects, "folder")
 
 
-def contents(path: str, exclude: Sequence[str] = ()) -> list[str]:
-    """The names in a folder that are somebody's. Raises OSError."""
+def contents(path: str, exclude: Sequence[str] = ()) -> Iterator[str]:
+    """The names in a folder that are somebody's, of which there may be a million. Raises OSError."""
     with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.name != OF_THE_DISK and not is_left_out(entry.name, exclude)]
+        for entry in entries:
+            if entry.name != OF_THE_DISK and not is_left_out(entry.name, exclude):
+                yield entry.name
 
 
-def _named(address: Address) -> list[str]:
-    with refused(address.path):
-        return sorted(contents(address.path, address.exclude))[:NAMED]
+def first_named(path: str, exclude: Sequence[str] = ()) -> tuple[str, ...]:
+    """A few of them, sorted. Raises `DatabaseRefused`."""
+    with refused(path):
+        return tuple(nsmallest(NAMED, contents(path, exclude)))
 
 
 def _has_files(address: Address) -> bool:

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from enum import Enum
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, RestoreFailed, TargetNotEmpty
 from dwebbackup.sources.files.excluding import RESERVED
-from dwebbackup.sources.files.folder import NAMED, contents, refused
+from dwebbackup.sources.files.folder import contents, first_named, refused
 
 MOUNTS = "/proc/self/mountinfo"
 """Of Linux: a line a mount; the fifth word is where (proc(5))."""
@@ -68,12 +67,12 @@ def look(path: str) -> Place:
         os.stat(above)
     if not os.path.lexists(path):
         return Place(path, State.ABSENT)
-    with refused(path):
-        objects = contents(path)
-        ours = any(name.startswith(RESERVED) for name in os.listdir(path))
+    objects = first_named(path)
+    with refused(path), os.scandir(path) as entries:
+        ours = any(entry.name.startswith(RESERVED) for entry in entries)
     inside = ours or _is_mount(path) or not _is_ours(above)
     state = State.FULL if objects else State.EMPTY
-    return Place(path, state, tuple(sorted(objects)[:NAMED]), inside)
+    return Place(path, state, objects, inside)
 
 
 def _is_ours(folder: str) -> bool:
@@ -135,9 +134,10 @@ def _clear(path: str) -> None:
     """Empty it: what is in it is the left-over of a killed restore. Raises `RestoreFailed`."""
     try:
         os.chmod(path, 0o700)
-        for folder, _, _, descriptor in os.fwalk(path):
-            if folder != path and not stat.S_IMODE(os.fstat(descriptor).st_mode) & stat.S_IWUSR:
-                os.fchmod(descriptor, 0o700)
+        for above, folders, _ in os.walk(path):
+            for folder in folders:
+                if not os.path.islink(os.path.join(above, folder)):
+                    os.chmod(os.path.join(above, folder), 0o700)  # before it is looked into
         for name in os.listdir(path):
             _remove(os.path.join(path, name))
     except OSError as error:
@@ -168,12 +168,18 @@ def take_place(place: Place) -> tuple[str, ...]:
     try:
         return _move_up(place) if place.inside else _rename(place)
     except OSError as error:
-        kept = place.beside("restored")
+        told = f"{place.path} could not be replaced: {error.strerror}; {_kept(place)}"
+        raise RestoreFailed(told, "make room, and move it to its place; or remove it") from error
+
+
+def _kept(place: Place) -> str:
+    """Where the filled folder is from now on."""
+    kept = place.beside("restored")
+    try:
         os.rename(place.temporary, kept)
-        raise RestoreFailed(
-            f"{place.path} could not be replaced: {error.strerror}; what was restored is complete, and kept as {kept}",
-            "make room, and move it to its place; or remove it",
-        ) from error
+    except OSError as error:
+        return f"nor could what was restored be kept: {error.strerror}"
+    return f"what was restored is complete, and kept as {kept}"
 
 
 def _rename(place: Place) -> tuple[str, ...]:
@@ -193,7 +199,7 @@ def _rename(place: Place) -> tuple[str, ...]:
 
 def _move_up(place: Place) -> tuple[str, ...]:
     """Not in one step: whoever looks meanwhile sees a part."""
-    there = contents(place.path)
+    there = list(contents(place.path))
     if there and place.state is not State.FULL:
         raise FileExistsError(0, "it has been filled meanwhile")
     notes: tuple[str, ...] = ()

@@ -15,18 +15,13 @@ from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from dwebbackup.errors import Damaged, RestoreFailed
+from dwebbackup.sources.files.dressing import Dressing, called
 from dwebbackup.sources.files.hearing import Named, readable
 from dwebbackup.sources.files.members import Kind, Member, Members, link_names
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AGAIN = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_OF_THE_SYSTEM = (b"security.selinux",)
-"""Attributes that a system gives by its own rules."""
-
-_SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID
-
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Flushes one file system; `os.sync` waits for all of them, and for a server that is away."""
@@ -51,7 +46,8 @@ class Unpacking:
         self._open = [_Open((), os.open(path, _FOLDER), None)]
         self._closed_to_us: list[Member] = []
         self._top: Member | None = None
-        self._owners, self._attributes, self._left_out, self._outward = (Named() for _ in range(4))
+        self._dressing = Dressing()
+        self._left_out = Named()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +70,7 @@ class Unpacking:
         members = Members(chunks)
         for member in members:
             if member.kind is not Kind.FILE:
-                raise Damaged(f"what changed while it was read can only be a file, and {_called(member)} is none")
+                raise Damaged(f"what changed while it was read can only be a file, and {called(member)} is none")
             with _told(member):
                 self._overwrite(member, members.content)
 
@@ -84,7 +80,7 @@ class Unpacking:
             self._leave()
         for member in self._closed_to_us:  # what is inside of another one was left first
             with _told(member), self._away(member.names) as descriptor:
-                self._dress(descriptor, member)
+                self._dressing.dress(descriptor, member)
 
     def dress_top(self, path: str) -> None:
         """Give *path* what the backup says of the folder itself."""
@@ -92,7 +88,7 @@ class Unpacking:
             descriptor = os.open(path, _FOLDER)
             try:
                 with _told(self._top):
-                    self._dress(descriptor, self._top)
+                    self._dressing.dress(descriptor, self._top)
             finally:
                 os.close(descriptor)
 
@@ -105,12 +101,11 @@ class Unpacking:
                 os.sync()
 
     def shortfalls(self) -> Iterator[str]:
-        yield from self._owners.sentences("without its owner, and so without setuid and setgid bits")
-        yield from self._attributes.sentences("without all of its extended attributes")
+        yield from self._dressing.shortfalls()
         yield from self._left_out.sentences("left out")
 
     def notes(self) -> Iterator[str]:
-        yield from self._outward.sentences("a symbolic link that leads out of the folder")
+        yield from self._dressing.notes()
 
     # --- one member ---
 
@@ -127,14 +122,14 @@ class Unpacking:
                 self._open.append(_Open(member.names, os.open(name, _FOLDER, dir_fd=at), member))
             case Kind.SYMLINK:
                 os.symlink(member.link, name, dir_fd=at)
-                self._dress_link(at, name, member)
+                self._dressing.dress_link(at, name, member)
             case Kind.HARD_LINK:
                 self._link(member, at, name)
             case Kind.FIFO:
                 os.mkfifo(name, 0o600, dir_fd=at)
-                self._dress_fifo(at, name, member)
+                self._dressing.dress_fifo(at, name, member)
             case Kind.CHARACTER_DEVICE | Kind.BLOCK_DEVICE:
-                self._left_out.add(f"{_called(member)}, a device")
+                self._left_out.add(f"{called(member)}, a device")
 
     def _be_top(self, member: Member) -> None:
         if member.kind is not Kind.FOLDER or self._top:
@@ -148,14 +143,14 @@ class Unpacking:
             else:
                 for piece in content:
                     _write(descriptor, piece)
-            self._dress(descriptor, member)
+            self._dressing.dress(descriptor, member)
         finally:
             os.close(descriptor)
 
     def _overwrite(self, member: Member, content: Callable[[], Iterator[memoryview]]) -> None:
         at, name = self._enter(member.names[:-1]), member.names[-1]
         if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
-            raise Damaged(f"{_called(member)} changed while it was read, and is not a file")
+            raise Damaged(f"{called(member)} changed while it was read, and is not a file")
         os.chmod(name, 0o600, dir_fd=at)
         self._fill(os.open(name, _AGAIN, dir_fd=at), member, content())
 
@@ -165,7 +160,7 @@ class Unpacking:
             try:
                 os.link(first, name, src_dir_fd=there, dst_dir_fd=at, follow_symlinks=False)
             except FileNotFoundError:  # a link to what was left out
-                self._left_out.add(f"{_called(member)}, a link to {readable(member.link)}, which is not there")
+                self._left_out.add(f"{called(member)}, a link to {readable(member.link)}, which is not there")
 
     # --- folders ---
 
@@ -185,7 +180,7 @@ class Unpacking:
                 self._closed_to_us.append(left.member)
             elif left.member:
                 with _told(left.member):
-                    self._dress(left.descriptor, left.member)
+                    self._dressing.dress(left.descriptor, left.member)
         finally:
             os.close(left.descriptor)
 
@@ -201,56 +196,6 @@ class Unpacking:
         finally:
             os.close(descriptor)
 
-    # --- what they look like ---
-
-    def _dress(self, descriptor: int, member: Member) -> None:
-        """In this order: a new owner takes away special bits, and so does what is written; times come last."""
-        mode = member.mode
-        try:
-            os.fchown(descriptor, member.owner, member.group)
-        except OSError:
-            self._owners.add(_called(member))
-            mode &= ~_SPECIAL_BITS
-        os.fchmod(descriptor, mode)
-        if member.attributes:
-            self._set_attributes(descriptor, member)
-        os.utime(descriptor, ns=(member.mtime, member.mtime))
-
-    def _set_attributes(self, descriptor: int, member: Member) -> None:
-        for name, value in member.attributes:
-            if name not in _OF_THE_SYSTEM:
-                try:
-                    os.setxattr(descriptor, name, value)
-                except OSError as error:
-                    what = f"{_called(member)}: {readable(name)}: {error.strerror}"
-                    self._attributes.add(what)
-
-    def _without_attributes(self, member: Member) -> None:
-        """Of what is neither file nor folder they cannot be set by a descriptor."""
-        if any(name not in _OF_THE_SYSTEM for name, _ in member.attributes):
-            self._attributes.add(_called(member))
-
-    def _dress_link(self, at: int, name: bytes, member: Member) -> None:
-        self._chown(at, name, member)
-        os.utime(name, ns=(member.mtime, member.mtime), dir_fd=at, follow_symlinks=False)
-        self._without_attributes(member)
-        if _leads_out(member):
-            self._outward.add(f"{_called(member)} -> {readable(member.link)}")
-
-    def _dress_fifo(self, at: int, name: bytes, member: Member) -> None:
-        mode = member.mode if self._chown(at, name, member) else member.mode & ~_SPECIAL_BITS
-        os.chmod(name, mode, dir_fd=at)
-        os.utime(name, ns=(member.mtime, member.mtime), dir_fd=at, follow_symlinks=False)
-        self._without_attributes(member)
-
-    def _chown(self, at: int, name: bytes, member: Member) -> bool:
-        try:
-            os.chown(name, member.owner, member.group, dir_fd=at, follow_symlinks=False)
-        except OSError:
-            self._owners.add(_called(member))
-            return False
-        return True
-
 
 @contextmanager
 def _told(member: Member | None) -> Iterator[None]:
@@ -258,14 +203,10 @@ def _told(member: Member | None) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise Damaged(f"the backup has {_called(member)} twice, or the disk takes two names for one") from None
+        raise Damaged(f"the backup has {called(member)} twice, or the disk takes two names for one") from None
     except OSError as error:
         hint = "make room, or restore to another disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise RestoreFailed(f"{_called(member)} could not be written: {error.strerror}", hint) from error
-
-
-def _called(member: Member | None) -> str:
-    return readable(b"/".join(member.names) if member else b"") or "the folder itself"
+        raise RestoreFailed(f"{called(member)} could not be written: {error.strerror}", hint) from error
 
 
 def _write(descriptor: int, data: memoryview) -> None:
@@ -287,15 +228,3 @@ def _write_pieces(descriptor: int, size: int, pairs: Sequence[int], content: Ite
             piece, left = piece[left:], left - len(piece[:left])
     for _ in pieces:  # none; but only now is it known to be all
         raise Damaged("a sparse file's pieces are not what its map says")
-
-
-def _leads_out(member: Member) -> bool:
-    """Whether what a symbolic link says, read from where it is, is outside of the folder."""
-    if member.link.startswith(b"/"):
-        return True
-    depth = len(member.names) - 1
-    for name in member.link.split(b"/"):
-        depth += -1 if name == b".." else name not in (b"", b".")
-        if depth < 0:
-            return True
-    return False

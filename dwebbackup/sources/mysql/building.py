@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pymysql.charset import charset_by_name
@@ -13,6 +13,8 @@ from dwebbackup.sources.mysql.connection import Connection, execute, identifier,
 from dwebbackup.sources.mysql.definitions import Definition, Definitions
 from dwebbackup.sources.mysql.names import renamed
 from dwebbackup.sources.mysql.refusals import ServerRefused
+
+ROUTINES = ("function", "procedure", "package", "package body")
 
 TABLES = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
 """The `sql_mode` for tables: their defaults may be dates that a stricter one refuses."""
@@ -35,22 +37,49 @@ class Builder:
         """Definers as whom nothing could be made: it runs as our own user instead."""
         self.refused: list[str] = []
         """Views that the server did not take, and why."""
+        self._made: list[Definition] = []
+        self._dropped: list[Definition] = []
 
     def make(self, *kinds: str) -> None:
-        """All of these kinds. Raises `RestoreFailed` with the name of what was refused; of views none is raised."""
+        """All of these kinds. Raises `RestoreFailed` with the name of what was refused."""
+        self._make_all(self._found.of(*kinds))
+
+    def make_views(self) -> None:
+        """One may need another: so those that are refused are tried again as long as that helps."""
+        self._make_views(self._found.of("view"))
+
+    def unmake(self) -> None:
+        """Drop what was made."""
+        while self._made:
+            self._drop(self._made[-1])
+            self._made.pop()
+
+    def drop(self, *kinds: str) -> None:
+        """All of these kinds, where they are."""
+        for item in self._found.of(*kinds):
+            self._drop(item)
+            self._dropped.append(item)
+
+    def remake(self) -> None:
+        """Make what was dropped."""
+        self._make_all([item for item in self._dropped if item.kind in ROUTINES])
+        self._make_views([item for item in self._dropped if item.kind == "view"])
+        self._make_all([item for item in self._dropped if item.kind in ("trigger", "event")])
+        self._dropped.clear()
+
+    def _make_all(self, items: Iterable[Definition]) -> None:
         with self._inside():
-            for item in self._found.of(*kinds):
+            for item in items:
                 try:
                     self._make(item)
                 except ServerRefused as error:
                     raise RestoreFailed(f"{item.label} was refused: {error}", error.hint) from error
 
-    def make_views(self) -> None:
-        """One may need another: so those that are refused are tried again as long as that helps."""
-        waiting = self._found.of("view")
+    def _make_views(self, waiting: Sequence[Definition]) -> None:
+        refused: list[tuple[Definition, ServerRefused]] = []
         with self._inside():
             while waiting:
-                refused: list[tuple[Definition, ServerRefused]] = []
+                refused = []
                 for item in waiting:
                     try:
                         self._make(item)
@@ -59,14 +88,10 @@ class Builder:
                 if len(refused) == len(waiting):
                     break
                 waiting = [item for item, _ in refused]
-            else:
-                return
         self.refused = [f"the view {item.name} was refused: {error}" for item, error in refused]
 
-    def drop(self, *kinds: str) -> None:
-        """The inverse of `make`, where they are."""
-        for item in self._found.of(*kinds):
-            execute(self._connection, f"DROP {item.kind.upper()} IF EXISTS {identifier(self._into, item.name)}")
+    def _drop(self, item: Definition) -> None:
+        execute(self._connection, f"DROP {item.kind.upper()} IF EXISTS {identifier(self._into, item.name)}")
 
     def set_sequences(self) -> None:
         for item in self._found.of("sequence"):
@@ -84,6 +109,7 @@ class Builder:
             self.orphans.add(item.definer)
             ours = _DEFINER.sub("DEFINER=CURRENT_USER", statement, count=1)
             send(self._connection, self._encoded(item, ours))
+        self._made.append(item)
 
     def _statement(self, item: Definition) -> str:
         text = renamed(item.statement, self._found.schema, self._into, self._known)

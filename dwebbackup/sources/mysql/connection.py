@@ -202,7 +202,7 @@ def send(connection: Connection, statement: bytes) -> tuple[int, int]:
     """
     doing = statement[:40].decode(errors="replace").split("(")[0].strip()
     with refused(doing), connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement)  # type: ignore[call-overload]  # str in its types alone
         return int(cursor.rowcount), int(cursor.warning_count)
 
 

@@ -188,7 +188,7 @@ def _load(connection: Connection, filler: Filler, chunks: Iterator[bytes]) -> in
     with refused(f"filling {filler.table}"):
         _ask(connection, filler.load_statement())
         asked = _answer(connection)
-        if not asked.is_load_local_packet() or asked.get_all_data()[1:] != _FILE:
+        if not asked.is_load_local_packet() or _named(asked) != _FILE:
             close(connection)
             raise DatabaseRefused("the server asked for a file of this machine that nobody offered")
         try:
@@ -214,6 +214,11 @@ def _answer(connection: Connection) -> MysqlPacket:
     return connection._read_packet()  # type: ignore[no-untyped-call,no-any-return]  # noqa: SLF001
 
 
+def _named(asked: MysqlPacket) -> bytes:
+    """The file that the server asks for."""
+    return bytes(asked.get_all_data()[1:])  # type: ignore[no-untyped-call]
+
+
 def _packets(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """A packet of the protocol holds less than 16 MiB."""
     for block in blocks:
@@ -222,7 +227,7 @@ def _packets(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _require_harmless(connection: Connection, filler: Filler, count: int) -> None:
-    """What would be an error elsewhere is a warning with LOCAL, and so it is for us with INSERT, which has no strict mode
+    """What would be an error elsewhere is a warning with LOCAL, and so it is here with INSERT, which has no strict mode
     here. One is harmless: a value of an ENUM that is none of its words stays none.
     """
     told = execute(connection, "SHOW WARNINGS")

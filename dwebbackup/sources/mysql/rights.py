@@ -66,6 +66,31 @@ def require(connection: Connection, schema: str) -> None:
         )
 
 
+_DEFINERS = """SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s
+    UNION SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s
+    UNION SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s"""
+
+ACTING = ("SUPER", "SET USER", "SET_USER_ID", "SET_ANY_DEFINER")
+"""Any of them lets a user make things in somebody else's name."""
+
+
+def require_for_replacing(connection: Connection, schema: str) -> None:
+    """Whether what stands in *schema* can step aside, and back, as it is. Raises `DatabaseRefused`."""
+    require(connection, schema)
+    found = look(connection, schema)
+    if any(map(found.has_everywhere, ACTING)):
+        return
+    ours = str(execute(connection, "SELECT CURRENT_USER()")[0][0])
+    others = sorted({definer for (definer,) in execute(connection, _DEFINERS, (schema,) * 3)} - {ours})
+    if others:
+        right = "SET USER" if version_of(connection).flavour == "MariaDB" else "SET_ANY_DEFINER"
+        raise DatabaseRefused(
+            f"{schema} has triggers, views or routines of {', '.join(others)}, which {ours} cannot put aside as they "
+            "are; nothing was touched",
+            f"GRANT {right} ON *.* TO {_user(connection)}",
+        )
+
+
 def _grants(connection: Connection) -> list[str]:
     if version_of(connection).flavour == "MySQL":
         roles = str(execute(connection, "SELECT CURRENT_ROLE()")[0][0])

@@ -8,7 +8,7 @@ so that what the server would refuse is known before anything is touched.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +16,7 @@ from enum import Enum
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, DwebbackupError, RestoreFailed, TargetNotEmpty
 from dwebbackup.sources.mysql import census, definitions
-from dwebbackup.sources.mysql.building import Builder
+from dwebbackup.sources.mysql.building import ROUTINES, Builder
 from dwebbackup.sources.mysql.connection import Connection, Server, close, execute, identifier
 from dwebbackup.sources.mysql.definitions import Definitions
 
@@ -24,8 +24,8 @@ LONGEST_NAME = 64
 """Characters of a name."""
 
 MOVED = ("table", "sequence")
-MADE = ("procedure", "function", "package", "package body", "trigger", "event")
-"""What cannot be moved, views aside."""
+MADE = (*ROUTINES, "event")
+"""What cannot be moved, views and triggers aside."""
 
 
 class State(Enum):
@@ -123,8 +123,15 @@ def temporary_schema(connection: Connection, server: Server, place: Place, found
 
 
 def create(connection: Connection, name: str, like: Definitions) -> None:
-    words = f"CHARACTER SET {like.charset} COLLATE {like.collation}"
-    execute(connection, f"CREATE SCHEMA {identifier(name)} {words}")
+    execute(connection, f"CREATE SCHEMA {identifier(name)} {_charset(like)}")
+
+
+def _become(connection: Connection, name: str, like: Definitions) -> None:
+    execute(connection, f"ALTER SCHEMA {identifier(name)} {_charset(like)}")
+
+
+def _charset(of: Definitions) -> str:
+    return f"CHARACTER SET {of.charset} COLLATE {of.collation}"
 
 
 @contextmanager
@@ -154,28 +161,45 @@ def take_place(connection: Connection, place: Place, found: Definitions) -> tupl
 
     Raises `RestoreFailed` when that cannot be; then the target is as it was.
     """
-    old = _standing(connection, place)
-    undo: list[tuple[str, Definitions, str]] = []
-    aside = place.beside("before")
-    try:
-        if old is None:
-            create(connection, place.name, found)
-        else:
+    old, aside = _standing(connection, place), place.beside("before")
+    with _undoing(place, aside) as undo:
+        if old:
             create(connection, aside, old)
-            undo.append(("remake", old, place.name))
-            _drop_made(connection, old, place.name)
-        _move(connection, place, aside, old, found)
-        undo.append(("back", found, aside if old else ""))
-        _make_rest(connection, found, place.name)
+            undo.append(lambda: execute(connection, f"DROP SCHEMA {identifier(aside)}"))
+            undo.append(lambda: _become(connection, place.name, old))
+            _become(connection, place.name, found)
+            going = Builder(connection, old, place.name)
+            undo.append(going.remake)
+            going.drop("trigger", "view", *MADE)  # triggers would keep their tables from moving
+        else:
+            create(connection, place.name, found)
+            undo.append(lambda: execute(connection, f"DROP SCHEMA {identifier(place.name)}"))
+        there = [*_moves(old, place.name, aside), *_moves(found, place.temporary, place.name)]
+        back = [*_moves(found, place.name, place.temporary), *_moves(old, aside, place.name)]
+        _rename(connection, there)
+        undo.append(lambda: _back(connection, back, place.name, aside))
+        _repoint(connection, place.name, place.temporary)
+        coming = Builder(connection, found, place.name)
+        undo.append(coming.unmake)
+        coming.make(*ROUTINES)
+        coming.make_views()
+        coming.make("trigger", "event")
+    return (_keep_old(connection, old, place.name, aside),) if old else ()
+
+
+@contextmanager
+def _undoing(place: Place, aside: str) -> Iterator[list[Callable[[], object]]]:
+    """Where something fails, what was done is undone, the last first."""
+    undo: list[Callable[[], object]] = []
+    try:
+        yield undo
     except BaseException as error:
         with _clearing_up(error, f"{place.name} could not be put back: look for its tables in {aside} as well"):
-            _undo(connection, place, old, undo, aside)
+            for step in reversed(undo):
+                step()
         if isinstance(error, DatabaseRefused):
             raise RestoreFailed(f"{error}", error.hint) from error
         raise
-    if old is None:
-        return ()
-    return (_keep_old(connection, old, aside),)
 
 
 def _standing(connection: Connection, place: Place) -> Definitions | None:
@@ -188,25 +212,20 @@ def _standing(connection: Connection, place: Place) -> Definitions | None:
     return definitions.capture(connection, place.name)
 
 
-def _drop_made(connection: Connection, old: Definitions, schema: str) -> None:
-    """Triggers would keep their tables from moving; the rest would stand in the way of what comes."""
-    Builder(connection, old, schema).drop("trigger", "view", *MADE)
+def _moves(what: Definitions | None, from_: str, to: str) -> Iterator[str]:
+    for item in what.of(*MOVED) if what else ():
+        yield f"{identifier(from_, item.name)} TO {identifier(to, item.name)}"
 
 
-def _move(connection: Connection, place: Place, aside: str, old: Definitions | None, found: Definitions) -> None:
-    moves = [*_moves(old, place.name, aside)] if old else []
-    moves += _moves(found, place.temporary, place.name)
+def _rename(connection: Connection, moves: Sequence[str]) -> None:
     if moves:
         execute(connection, "SET SESSION foreign_key_checks = 0")
         execute(connection, f"RENAME TABLE {', '.join(moves)}")
-    _repoint(connection, place.name, place.temporary)
-    if old:
-        _repoint(connection, aside, place.name)
 
 
-def _moves(what: Definitions, from_: str, to: str) -> Iterator[str]:
-    for item in what.of(*MOVED):
-        yield f"{identifier(from_, item.name)} TO {identifier(to, item.name)}"
+def _back(connection: Connection, moves: Sequence[str], name: str, aside: str) -> None:
+    _rename(connection, moves)
+    _repoint(connection, name, aside)
 
 
 def _repoint(connection: Connection, schema: str, former: str) -> None:
@@ -224,44 +243,13 @@ def _repoint(connection: Connection, schema: str, former: str) -> None:
         execute(connection, f"ALTER TABLE {at} SET DEFAULT {moved}")
 
 
-def _make_rest(connection: Connection, found: Definitions, schema: str) -> None:
-    builder = Builder(connection, found, schema)
-    builder.make("function", "procedure", "package", "package body")
-    builder.make_views()
-    builder.make("trigger")
-    builder.make("event")
-
-
-def _undo(
-    connection: Connection,
-    place: Place,
-    old: Definitions | None,
-    done: Sequence[tuple[str, Definitions, str]],
-    aside: str,
-) -> None:
-    """Everything back to where it was."""
-    for what, definitions_, _ in reversed(done):
-        if what == "back":
-            _drop_made(connection, definitions_, place.name)
-            moves = [*_moves(definitions_, place.name, place.temporary)]
-            moves += _moves(old, aside, place.name) if old else []
-            if moves:
-                execute(connection, f"RENAME TABLE {', '.join(moves)}")
-            if old:
-                _repoint(connection, place.name, aside)
-        else:
-            _make_rest(connection, definitions_, place.name)
-            execute(connection, f"DROP SCHEMA {identifier(aside)}")
-    if old is None and not census.objects(connection, place.name):
-        execute(connection, f"DROP SCHEMA IF EXISTS {identifier(place.name)}")
-
-
-def _keep_old(connection: Connection, old: Definitions, aside: str) -> str:
+def _keep_old(connection: Connection, old: Definitions, name: str, aside: str) -> str:
     """What could not be moved with the old tables is made beside them; its events do not run."""
     told = f"the database that was there is kept as {aside}; drop it when you no longer need it"
     builder = Builder(connection, old, aside)
     try:
-        builder.make("function", "procedure", "package", "package body")
+        _repoint(connection, aside, name)
+        builder.make(*ROUTINES)
         builder.make_views()
         builder.make("trigger")
     except DwebbackupError as error:

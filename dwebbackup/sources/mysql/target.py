@@ -11,16 +11,14 @@ from dwebbackup.errors import Damaged, ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
 from dwebbackup.sources.mysql import building, census, definitions, fitness, load, rights, swap
-from dwebbackup.sources.mysql.building import Builder
+from dwebbackup.sources.mysql.building import ROUTINES, Builder
 from dwebbackup.sources.mysql.connection import Connection, Server, close
 from dwebbackup.sources.mysql.definitions import Definitions
 from dwebbackup.sources.mysql.dump import KIND
-from dwebbackup.sources.mysql.swap import MADE, Place, State
+from dwebbackup.sources.mysql.swap import Place, State
 
 KINDS = frozenset({"schema", "rows"})
 """The streams of a source of this kind, as `docs/format.md` describes them."""
-
-ROUTINES = ("function", "procedure", "package", "package body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,11 @@ class _Plan:
 class MysqlTarget:
     """A MySQL or MariaDB database that a backup can be brought back to."""
 
-    def __init__(self, url: str, jobs: int = 2) -> None:
+    def __init__(self, url: str) -> None:
         """Raises `WrongConfiguration`."""
         self._server = Server(url)
         if not self._server.database:
             raise WrongConfiguration("the target names no database", "it looks like mysql://USER@HOST:3306/DATABASE")
-        self._jobs = jobs
 
     @property
     def url(self) -> str:
@@ -81,7 +78,7 @@ class MysqlTarget:
             builder.make("table")
             load.load_rows(self._server, name, plan.streams, read, options.jobs)
             builder.set_sequences()
-            shortfalls = _rehearse(builder, found, connection)
+            shortfalls = _rehearse(connection, found, name)
             if options.announce:
                 options.announce(census.identity(connection, place.name))
             notes = (*source.facts.notes, *plan.notes, *swap.take_place(connection, place, found))
@@ -100,8 +97,10 @@ class MysqlTarget:
         notes += fitness.judge(connection, source.facts, found)
         place = swap.look(connection, self._server.database)
         swap.require_room(place, replace=options.replace)
-        if place.state is State.FULL or found.of("event"):
-            rights.require(connection, place.name)  # what one may not see cannot step aside
+        if place.state is State.FULL:
+            rights.require_for_replacing(connection, place.name)
+        elif found.items:
+            rights.require(connection, place.name)  # else something that somebody makes there would not be seen
         return _Plan(place, found, streams, notes)
 
     @contextmanager
@@ -113,12 +112,13 @@ class MysqlTarget:
             close(connection)
 
 
-def _rehearse(builder: Builder, found: Definitions, connection: Connection) -> tuple[str, ...]:
+def _rehearse(connection: Connection, found: Definitions, schema: str) -> tuple[str, ...]:
     """Make all that cannot be moved, and drop it again: what the server refuses, it refuses now. What comes short."""
+    builder = Builder(connection, found, schema)
     builder.make(*ROUTINES)
     builder.make_views()
     builder.make("trigger")
-    builder.drop("trigger", "view", *MADE)
+    builder.unmake()
     absent = building.missing(connection, (item.definer for item in found.items))
     told = [f"{name} is not there, as whom some of it is to run: CREATE USER" for name in absent]
     told += [f"made in this user's own name, since it may not act for {name}" for name in sorted(builder.orphans)]

@@ -103,7 +103,7 @@ class Rpc:
     def unpin(self, cid: Cid) -> None:
         """Once or again."""
         try:
-            self._ask("pin/rm", (f"/ipfs/{cid.text}",), {})
+            self._ask("pin/rm", (f"/ipfs/{cid.text}",), {"offline": "true"})
         except NodeError as error:
             if not error.is_not_pinned:
                 raise

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from dwebbackup import stores
-from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
-from dwebbackup.links import cid as cids
+from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable
 from dwebbackup.links.cid import Cid
 from dwebbackup.links.unixfs import cid_of, profiles_of
-from dwebbackup.links.uris import IPFS
+from dwebbackup.links.uris import IPFS, cids_in
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, TooLarge, check_name, check_prefix, check_size, is_segment
+from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, TooLarge, check_name, check_prefix, check_size, is_name
 from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.ipfs.entries import Entry, newest, next_entry, of_name
 from dwebbackup.stores.ipfs.rpc import NodeError, rpc_at
@@ -61,6 +61,15 @@ class IpfsStore:
         self._rpc.make_folder(self._root)
         self._prepared = True
 
+    def has_begun(self) -> bool:
+        """Whether there is a folder; True where that cannot be told, so that the first call says what hinders it."""
+        try:
+            return self._rpc.is_folder(self._root)
+        except NodeError as error:
+            return not error.is_missing
+        except StoreUnreachable:
+            return True
+
     def put(self, name: str, data: bytes) -> tuple[str, ...]:
         """As the port says. The first one prepares the store."""
         check_name(name)
@@ -77,17 +86,17 @@ class IpfsStore:
         return (IPFS + ours.text,)
 
     def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        """By the first link, which saves looking for the name; by the name; and by the other links."""
         check_name(name)
-        for _ in range(_TURNS):
-            entries = self._entries(name)
-            if not entries:
-                return self._read_linked(name, links)
-            try:
-                return self._read(name, entries[0])
-            except ObjectMissing:
-                if self._entries(name)[:1] == entries[:1]:  # nobody replaced it meanwhile
-                    raise
-        raise StoreUnreachable(f"store {self._name} cannot read {name}: it is always replaced before that")
+        known = cids_in(links)
+        data = self._read_linked(name, known[:1])
+        if data is None:
+            data = self._read_named(name)
+        if data is None:
+            data = self._read_linked(name, known[1:])
+        if data is None:
+            raise self._missing(name)
+        return data
 
     def head(self, name: str) -> Stored:
         check_name(name)
@@ -103,7 +112,7 @@ class IpfsStore:
 
     def delete(self, name: str) -> None:
         check_name(name)
-        for entry in self._entries(name):
+        for entry in reversed(self._entries(name)):  # the one that counts last: an older one must not come back
             self._drop(name, entry)
 
     # Out
@@ -134,6 +143,19 @@ class IpfsStore:
 
     # Back
 
+    def _read_named(self, name: str) -> bytes | None:
+        """None where nothing has this name."""
+        for _ in range(_TURNS):
+            entries = self._entries(name)
+            if not entries:
+                return None
+            try:
+                return self._read(name, entries[0])
+            except ObjectMissing:
+                if self._entries(name)[:1] == entries[:1]:  # nobody replaced it meanwhile
+                    raise
+        raise StoreUnreachable(f"store {self._name} cannot read {name}: it is always replaced before that")
+
     def _read(self, name: str, entry: Entry) -> bytes:
         check_size(f"{name} in store {self._name}", entry.size)
         data = self._fetch(name, entry.cid, entry.size)
@@ -144,18 +166,14 @@ class IpfsStore:
             )
         return data
 
-    def _read_linked(self, name: str, links: Sequence[str]) -> bytes:
+    def _read_linked(self, name: str, known: Sequence[Cid]) -> bytes | None:
         """What has no name here may be here all the same."""
-        for link in links:
-            if link.startswith(IPFS):
-                try:
-                    cid = cids.parse(link.removeprefix(IPFS))
-                    data = self._fetch(name, cid, stores.LARGEST)
-                except (ObjectMissing, WrongConfiguration):
-                    continue
+        for cid in known:
+            with suppress(ObjectMissing):
+                data = self._fetch(name, cid, stores.LARGEST)
                 if profiles_of(data, cid):
                     return data
-        raise self._missing(name)
+        return None
 
     def _fetch(self, name: str, cid: Cid, limit: int) -> bytes:
         try:
@@ -178,7 +196,7 @@ class IpfsStore:
                 for each, found in waiting.items():
                     for entry in newest(found):
                         yield Stored(each + entry.segment, entry.size, float(entry.seconds))
-                below = [f"{each}{name}/" for each, found in waiting.items() for name in found if is_segment(name)]
+                below = [f"{each}{name}/" for each, found in waiting.items() for name in found if is_name(each + name)]
                 waiting = dict(zip(below, pool.map(self._names_below, below), strict=True))
 
     def _names_below(self, folder: str) -> Sequence[str]:

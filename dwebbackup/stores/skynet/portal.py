@@ -18,7 +18,9 @@ from dwebbackup.stores import Refused, check_name
 from dwebbackup.stores.skynet.carrier import PortalCarrier
 from dwebbackup.stores.web import Web
 
-TRAITS = StoreTraits(lists=False, deletes=False, not_found_is_final=False, distance=3, deletion="forgotten")
+TRAITS = StoreTraits(
+    lists=False, deletes=False, not_found_is_final=False, distance=3, scheme="sia", deletion="forgotten"
+)
 
 PROBE = b"dwebbackup was here\n"
 """What is put to see whether a portal takes anything: the same for everybody, so that there is only one of it."""
