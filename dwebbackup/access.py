@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dwebbackup import age, compression
@@ -151,7 +151,9 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     Raises `NoSuchBackup` when there is none, and says whether the store is empty or holds other people's
     backups; `StoreUnreachable` when that cannot be told.
     """
-    found = _owned(key, store) if isinstance(key, OwnerKey) else _begun(key, [key.number], store)
+    found, failures = _looked_for(key, store)
+    if failures and (not found or len(members(store)) == 1):
+        raise failures[0]
     if found:
         return found
     if has_begun(key, store):
@@ -170,23 +172,28 @@ def open_store(key: Key, store: Store) -> list[Opened]:
     )
 
 
-def _owned(key: Key, store: Store) -> list[Opened]:
-    """Looked at a few at once, and no further than one after the other would."""
+def _looked_for(key: Key, store: Store) -> tuple[list[Opened], list[StoreUnreachable]]:
+    """The writers that ever wrote here, and why that cannot be told of others.
+
+    Looked at a few at once, and no further than one after the other would.
+    """
     found: list[Opened] = []
-    looked = 0
-    while looked < (end := (found[-1].number if found else 0) + GAP):
-        found += _begun(key, range(looked + 1, end + 1), store)
+    failures: list[StoreUnreachable] = []
+    looked, end = (0, GAP) if isinstance(key, OwnerKey) else (key.number - 1, key.number)
+    while looked < end:
+        opened = [open_writer(key, number, store) for number in range(looked + 1, end + 1)]
+        for writer, outcome in zip(opened, ahead(_has_something, opened), strict=True):
+            if isinstance(outcome, StoreUnreachable):
+                failures.append(outcome)
+            elif outcome:
+                found.append(writer)
         looked = end
-    return found
+        if isinstance(key, OwnerKey) and found:
+            end = found[-1].number + GAP
+    return found, failures
 
 
-def _begun(key: Key, numbers: Iterable[int], store: Store) -> list[Opened]:
-    """Those of the writers of these *numbers* that ever wrote here."""
-    opened = [open_writer(key, number, store) for number in numbers]
-    return [writer for writer, begun in zip(opened, ahead(_has_something, opened), strict=True) if begun]
-
-
-def _has_something(opened: Opened) -> bool:
+def _has_something(opened: Opened) -> bool | StoreUnreachable:
     """Whether the writer ever wrote here. Of several stores one that must have everything is enough to know it."""
     failures, certain = [], False
     for member in members(opened.catalog.store):
@@ -197,9 +204,7 @@ def _has_something(opened: Opened) -> bool:
                 certain = certain or member.required
             except StoreUnreachable as error:
                 failures.append(error)
-    if failures and not certain:
-        raise failures[0]
-    return False
+    return failures[0] if failures and not certain else False
 
 
 def _is_in(store: Store) -> bool:

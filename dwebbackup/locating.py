@@ -186,7 +186,7 @@ def _nothing(asked: Iterable[Answers], located: Located) -> DwebbackupError:
             if isinstance(answer, kind):
                 return kind(
                     f"no head of this key's backups was found, and not everybody could tell: {answer}",
-                    "try again later, or name other gateways; a store or a manifest's link will do, too",
+                    "set DWEBBACKUP_STORE, if there is a store; else try later, or give a manifest's link or file",
                 )
     return NoSuchBackup(
         f"none of {names or 'nobody'} knows of a backup of this key",

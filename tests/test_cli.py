@@ -417,7 +417,7 @@ def test_client_programs_that_are_not_there(shop: Shop, tmp_path: Path):
     ("command", "changes", "said"),
     [
         (["backup"], {"SOURCE": ""}, "no source is configured"),
-        (["backup"], {"SOURCE": "mysql://u:hunter2@h/d"}, "does not know: mysql://"),
+        (["backup"], {"SOURCE": "oracle://u:hunter2@h/d"}, "does not know: oracle://"),
         (["backup"], {"STORE": ""}, "no store is configured"),
         (["backup"], {"STORE": "file:///a?required=no"}, "at least one store has to be required"),
         (["backup"], {"STORE": "ftp://bucket"}, "does not know: ftp://"),

@@ -142,7 +142,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path):
         JOBS="many",
         RECIPIENTS="age1x",
         POSTGRES_BIN_FILE="/none",
-        TARGET="mysql://x/y",
+        TARGET="oracle://x/y",
         expect=14,
     )
     findings = [finding for finding in ended.json["findings"] if finding["level"] == "failure"]
@@ -153,7 +153,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path):
         "ftp://",
         "24 words",
         "age recipient",
-        "mysql://",
+        "oracle://",
         "127.0.0.1:1",
         "read /none",
     ):

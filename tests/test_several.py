@@ -168,6 +168,14 @@ def test_with_every_required_store_down_there_may_be_something_newer():
     assert "there may be newer backups" in doubt
 
 
+def test_with_every_required_store_lost_the_words_still_open_what_another_has():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(both(one, two, required=False), ONE)
+    (writer,) = open_store(OWNER, both(Faulty(one, dead_from(1)), two, required=False))
+    (doubt,) = writer.catalog.latest().doubts
+    assert "there may be newer backups" in doubt
+
+
 def test_nothing_found_with_a_store_down_is_never_nothing():
     down = both(MemoryStore("one"), Faulty(MemoryStore("two"), dead_from(1)))
     with pytest.raises(StoreUnreachable):

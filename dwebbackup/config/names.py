@@ -11,8 +11,8 @@ HANDED_IN = ("RESTORE_KEY",)
 """Secrets whose file may be missing: it is put there when it is wanted, and taken away afterwards."""
 
 MEANINGS = {
-    "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE, files:///FOLDER; several: separated by "
-    "spaces",
+    "SOURCE": "what is backed up: postgresql://USER:PASSWORD@HOST/DATABASE, mysql://…, files:///FOLDER; several: "
+    "separated by spaces",
     "STORE": "where backups are kept: file:///FOLDER, s3://BUCKET/PREFIX?endpoint=https://HOST, "
     "filebase://BUCKET/PREFIX, ipfs+http://HOST:5001/FOLDER …; several: separated by spaces",
     "KEY": "the 24 words, a writer key or a reader key",

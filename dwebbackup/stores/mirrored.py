@@ -55,7 +55,7 @@ class Mirrored:
             lists=any(traits.lists for traits in each),
             deletes=any(traits.deletes for traits in each),
             not_found_is_final=all(traits.not_found_is_final for traits in each),
-            distance=min(traits.distance for traits in each),
+            distance=max(traits.distance for traits in each),  # as far as one may have to go
         )
 
     @property

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from dwebbackup import restore
-from dwebbackup.errors import DatabaseRefused, ToolMissing, WrongConfiguration
+from dwebbackup.errors import DatabaseRefused, ToolMissing
 from dwebbackup.sources.mysql import MysqlSource, MysqlTarget
 from dwebbackup.stores.local import LocalStore
 from fix_mysql import MysqlServer, Schema, free_schema, mariadb_here, new_schema
@@ -127,8 +127,10 @@ def test_a_server_without_tls_is_refused_where_the_address_asks_for_it(store: Lo
         port = probe.getsockname()[1]
     with mariadb_here(("--bind-address=127.0.0.1", f"--port={port}")) as server:
         server.execute("CREATE USER u@`%` IDENTIFIED BY 'p'", "GRANT ALL ON *.* TO u@`%`", "CREATE DATABASE d")
-        with pytest.raises(WrongConfiguration, match="without TLS"):
+        with pytest.raises(DatabaseRefused, match="cannot connect") as caught:
             back_up(store, MysqlSource(f"mysql://u:p@127.0.0.1:{port}/d?ssl-mode=REQUIRED"))
+        assert "turn it on at the server" in caught.value.hint
+        back_up(store, MysqlSource(f"mysql://u:p@127.0.0.1:{port}/d"))
 
 
 def test_nobody_there_is_said(store: LocalStore, tmp_path: Path) -> None:
@@ -165,39 +167,45 @@ def test_doctor_says_what_a_backup_would_find(schema: Schema) -> None:
 # ---- a server that lies ------------------------------------------------------------------------------------
 
 
-class Liar(threading.Thread):
+class Liar:
     """Between us and a server: it asks for another file of this machine than was offered."""
 
     def __init__(self, socket_: Path, at: Path) -> None:
-        super().__init__(daemon=True)
         self.seen = b""
         self._to = str(at)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(socket_))
-        self._listener.listen()
-        self.start()
+        self._sockets = [socket.socket(socket.AF_UNIX)]
+        self._sockets[0].bind(str(socket_))
+        self._sockets[0].listen()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
-    def run(self) -> None:
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):  # one of them may have ended by itself
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for each in self._sockets:
+            each.close()
+
+    def _accept(self) -> None:
         while True:
             try:
-                ours, _ = self._listener.accept()
+                ours, _ = self._sockets[0].accept()
             except OSError:
                 return
             theirs = socket.socket(socket.AF_UNIX)
             theirs.connect(self._to)
-            for pair in ((ours, theirs, False), (theirs, ours, True)):
-                threading.Thread(target=self._carry, args=pair, daemon=True).start()
+            self._sockets += [ours, theirs]
+            for to, from_, lies in ((theirs, ours, False), (ours, theirs, True)):
+                self._threads.append(threading.Thread(target=self._carry, args=(from_, to, lies)))
+                self._threads[-1].start()
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _carry(self, from_: socket.socket, to: socket.socket, lie: Any) -> None:
+    def _carry(self, from_: socket.socket, to: socket.socket, lies: Any) -> None:
         with contextlib.suppress(OSError):
             while data := from_.recv(65536):
-                if not lie:
-                    self.seen += data
-                to.sendall(data.replace(b"\xfbdwebbackup", b"\xfb/etc/hosts") if lie else data)
+                self.seen += b"" if lies else data
+                to.sendall(data.replace(b"\xfbdwebbackup", b"\xfb/etc/hosts") if lies else data)
         with contextlib.suppress(OSError):
             to.shutdown(socket.SHUT_RDWR)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import pymysql
 from pymysql.constants import CLIENT
 
-from dwebbackup.errors import DatabaseRefused, WrongConfiguration
+from dwebbackup.errors import DatabaseRefused
 from dwebbackup.sources.mysql import refusals
 from dwebbackup.sources.mysql.address import Address
 
@@ -25,6 +26,9 @@ PATIENCE = 30
 
 LOCK_PATIENCE = 120
 """Seconds that a question of ours waits for somebody who is changing a table."""
+
+NO_TLS = 2026
+"""The error number of clients for TLS that did not come about."""
 
 _FOREVER = 365 * 24 * 3600
 
@@ -116,28 +120,36 @@ class Server:
         at = self.address
         try:
             _knock(at.socket)
-            connection = pymysql.connect(
-                host=at.host or "localhost",
-                port=at.port,
-                unix_socket=at.socket or None,
-                user=at.user,
-                password=at.password,
-                database=database or None,
-                charset="utf8mb4",
-                connect_timeout=PATIENCE,
-                ssl=None if at.socket else self._tls,
-                client_flag=flags,
-                autocommit=None,
-                program_name="dwebbackup",
-            )
+            connection = self._dial(database, flags, None if at.socket else self._tls)
         except (pymysql.MySQLError, OSError, UnicodeError, ValueError) as error:
             raise refusals.no_connection(error, at.url) from None
         if at.tls.mode not in ("DISABLED", "PREFERRED") and not at.socket and not _encrypted(connection):
             close(connection)
-            raise WrongConfiguration(
-                f"{at.url} answers without TLS, and the address asks for it", "turn TLS on at the server"
-            )
+            raise refusals.no_connection(pymysql.OperationalError(NO_TLS, "the server has no TLS"), at.url)
         return connection
+
+    def _dial(self, database: str, flags: int, tls: ssl.SSLContext | None) -> Connection:
+        at = self.address
+        try:
+            return pymysql.connect(
+                host=at.host or "localhost",
+                port=at.port,
+                unix_socket=at.socket or None,
+                user=at.user,
+                password=at.password.encode(),  # of a text, PyMySQL would take the bytes of Latin-1
+                database=database or None,
+                charset="utf8mb4",
+                connect_timeout=PATIENCE,
+                ssl=tls,
+                ssl_disabled=tls is None,
+                client_flag=flags,
+                autocommit=None,
+                program_name="dwebbackup",
+            )
+        except pymysql.OperationalError as error:
+            if tls is None or at.tls.mode != "PREFERRED" or error.args[0] != NO_TLS:
+                raise
+            return self._dial(database, flags, None)
 
     def arguments(self) -> list[str]:
         """For a client program: where to go, and nothing secret."""

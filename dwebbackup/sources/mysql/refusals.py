@@ -51,7 +51,7 @@ _HINTS = {
     2006: _LOST,
     2013: _LOST,
     2020: "raise max_allowed_packet on the server: a row is larger than that",
-    2026: "TLS failed: check ssl-mode and ssl-ca of the address",
+    2026: "TLS did not come about: turn it on at the server, or check ssl-mode and ssl-ca of the address",
     2059: "the account logs in by a method that this client does not know; "
     "ALTER USER … IDENTIFIED WITH caching_sha2_password, or mysql_native_password",
     3159: "the server wants TLS: add ?ssl-mode=REQUIRED to the address, or better VERIFY_IDENTITY with ssl-ca",
