@@ -36,16 +36,15 @@ def files(arena: Arena) -> Iterator[Row]:
         def twice(contender: Contender) -> float:
             with contenders.place(contender, {**arena.environment, "TREE": str(tree)}) as place:
                 for what in (_FIRST, _SECOND):
-                    taken = place.backup(lambda line, environment: cost(line, environment, memory=True))
+                    taken = place.backup(cost)
                     found[what, "s", contender].append(taken.seconds)
                     found[what, "s of processor", contender].append(taken.processor)
-                    found[what, "MiB", contender].append(taken.memory / MIB)
                     found[what, "MB stored", contender].append(place.stored() / MB)
                 return found[_FIRST, "s", contender][-1] + found[_SECOND, "s", contender][-1]
 
         alternate(arena, [OURS_FILES, *peers], twice)
     for what in (_FIRST, _SECOND):
-        for unit, budget in (("s", 1.2), ("s of processor", None), ("MiB", None), ("MB stored", None)):
+        for unit, budget in (("s", 1.2), ("s of processor", None), ("MB stored", None)):
             for peer in peers:
                 ours, theirs = found[what, unit, OURS_FILES], found[what, unit, peer]
                 yield Row(what, peer.name, unit, ours, theirs, budget)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from dwebbackup.config import Config, StoreConfig
 from dwebbackup.config.layers import as_variable
-from dwebbackup.errors import WrongConfiguration
+from dwebbackup.config.networks import ROUTERS as USUAL_ROUTERS
+from dwebbackup.errors import StoreUnreachable, WrongConfiguration
 from dwebbackup.links.pasted import Pasted
 from dwebbackup.locating import Networks
-from dwebbackup.ports import Carrier, Finder, Publisher
+from dwebbackup.ports import Announcement, Carrier, Finder, Publisher
+from dwebbackup.report import log
 from dwebbackup.stores.retrying import Retrying
 
 # Everything that asks a web server is imported where it is needed: that takes a tenth of a second, and `list` in a
@@ -86,6 +88,25 @@ def _finders(config: Config, seen: Pasted | None) -> Iterator[Finder]:
         yield PortalFinder(web.host, web)
 
 
+class Unasked:
+    """A publisher whom nobody named: that it cannot be told is logged, and makes no backup incomplete."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    @property
+    def name(self) -> str:
+        return self._publisher.name
+
+    def publish(self, announcement: Announcement) -> None:
+        try:
+            self._publisher.publish(announcement)
+        except StoreUnreachable as error:
+            log.logger(__name__).warning(
+                "a public server was not told of the new head", server=self.name, why=str(error)
+            )
+
+
 def publishers(config: Config) -> tuple[Publisher, ...]:
     """Everybody whom a writer's new head is told: none, unless there is a store whose content links lead to."""
     return tuple(_publishers(config))
@@ -96,7 +117,8 @@ def _publishers(config: Config) -> Iterator[Publisher]:
         from dwebbackup.stores.ipfs.names import Router  # noqa: PLC0415
         from dwebbackup.stores.web import Web  # noqa: PLC0415
 
-        yield from (Router(Web(url)) for url in config.routers)
+        named = config.routers != USUAL_ROUTERS
+        yield from (Router(Web(url)) if named else Unasked(Router(Web(url))) for url in config.routers)
     for store in config.stores:
         yield from _publisher(store)
 

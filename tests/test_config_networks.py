@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from configuring import configured, refusal
-from dwebbackup import networks
+from dwebbackup import heads, networks
 from dwebbackup.config import networks as usual
 from dwebbackup.errors import WrongConfiguration
+from dwebbackup.keys import OwnerKey
 from dwebbackup.links import pasted
+from dwebbackup.links.unixfs import cid_of
+from web_server import Answer, WebServer
 
 HEX = "ab" * 32
 
@@ -98,3 +101,17 @@ def test_a_name_at_filebase_is_changed_with_the_stores_key():
     assert "DWEBBACKUP_STORE_FILEBASE_ACCESS_KEY_ID" in refused.value.hint
     keys = {"STORE_FILEBASE_ACCESS_KEY_ID": "id", "STORE_FILEBASE_SECRET_ACCESS_KEY": HEX}
     assert names(networks.publishers(configured(**settings, **keys))) == ["Filebase's name my-backups"]
+
+
+def test_a_public_server_that_nobody_named_spoils_no_backup_and_a_named_one_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    told = heads.announcement(OwnerKey(bytes(32)).writer(1), 1, cid_of(b"x").text, None, 0.0)
+    with WebServer(Answer(405)) as server:
+        address = f"http://{server.place}"
+        settings = {"STORE": "filebase://bucket/x"}
+        (failure,) = heads.publish(told, networks.publishers(configured(**settings, ROUTERS=address)))
+        assert server.place in failure
+        monkeypatch.setattr(networks, "USUAL_ROUTERS", (address,))
+        assert heads.publish(told, networks.publishers(configured(**settings, ROUTERS=address))) == ()
+        assert len([server.next(), server.next()]) == 2

@@ -56,22 +56,37 @@ def tls(folder: Path) -> Iterator[TlsServer]:
     Authority("another one").write(folder / "stranger.pem")
     authority.certify(folder, "server", (x509.IPAddress(ipaddress.ip_address("127.0.0.1")),))
     (folder / "server.key").chmod(0o644)
+    files = (
+        f"--ssl-ca={folder / 'ca.pem'}",
+        f"--ssl-cert={folder / 'server.pem'}",
+        f"--ssl-key={folder / 'server.key'}",
+    )
+    with listening(files) as (server, _):
+        password = PASSWORD.replace("\\", "\\\\").replace("'", "''")
+        for user, requires in (("plain", "NONE"), ("secured", "SSL")):
+            server.execute(f"CREATE USER {user}@`%` IDENTIFIED BY '{password}' REQUIRE {requires}")
+            server.execute(f"GRANT ALL ON *.* TO {user}@`%`")
+        yield TlsServer(server, folder)
+
+
+@contextlib.contextmanager
+def listening(settings: tuple[str, ...] = ()) -> Iterator[tuple[MysqlServer, int]]:
+    """A server on a port that was free a moment ago; should somebody else have taken it, on another one."""
     for _ in range(20):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        settings = (
-            *("--bind-address=127.0.0.1", f"--port={port}", f"--ssl-ca={folder / 'ca.pem'}"),
-            *(f"--ssl-cert={folder / 'server.pem'}", f"--ssl-key={folder / 'server.key'}"),
-        )
-        with contextlib.suppress(pytest.fail.Exception), mariadb_here(settings) as server:
-            password = PASSWORD.replace("\\", "\\\\").replace("'", "''")
-            for user, requires in (("plain", "NONE"), ("secured", "SSL")):
-                server.execute(f"CREATE USER {user}@`%` IDENTIFIED BY '{password}' REQUIRE {requires}")
-                server.execute(f"GRANT ALL ON *.* TO {user}@`%`")
-            yield TlsServer(server, folder)
-            return
-    pytest.fail("no server came up with TLS")
+        server = mariadb_here(("--bind-address=127.0.0.1", f"--port={port}", *settings))
+        try:
+            server.__enter__()
+        except pytest.fail.Exception:
+            continue
+        try:
+            yield server, port
+        finally:
+            server.__exit__()
+        return
+    pytest.fail("no server came up on a port")
 
 
 @pytest.fixture
@@ -122,10 +137,7 @@ def test_who_is_not_let_in_hears_what_to_do(
 
 
 def test_a_server_without_tls_is_refused_where_the_address_asks_for_it(store: LocalStore) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with mariadb_here(("--bind-address=127.0.0.1", f"--port={port}")) as server:
+    with listening() as (server, port):
         server.execute("CREATE USER u@`%` IDENTIFIED BY 'p'", "GRANT ALL ON *.* TO u@`%`", "CREATE DATABASE d")
         with pytest.raises(DatabaseRefused, match="cannot connect") as caught:
             back_up(store, MysqlSource(f"mysql://u:p@127.0.0.1:{port}/d?ssl-mode=REQUIRED"))

@@ -228,3 +228,9 @@ def test_what_is_refused_or_missing_is_an_answer():
         resting.get("w/1/a")
     resting.put("w/1/a", b"a")
     assert resting.get("w/1/a") == b"a"
+
+
+def test_it_is_as_far_away_as_the_farthest_who_may_have_to_be_asked():
+    near, far = MemoryStore("near", traits=NEAR), MemoryStore("far", traits=FAR)
+    assert Mirrored((Member(near), Member(far))).traits.distance == FAR.distance
+    assert Mirrored((Member(near),)).traits.distance == NEAR.distance
