@@ -22,7 +22,7 @@ SMALL, LARGE = 100_000, 3
 
 OURS_FILES = replace(OURS, environment={**OURS.environment, "DWEBBACKUP_SOURCE": "files://$TREE"})
 RESTIC_FILES = replace(RESTIC, name="restic", backup="restic backup --quiet $TREE")
-BORG_FILES = replace(BORG, name="borg", backup="borg create ::{utcnow} $TREE")
+BORG_FILES = replace(BORG, name="borg", backup="borg create ::{utcnow:%H.%M.%S.%f} $TREE")
 
 _FIRST, _SECOND = "files, first backup", "files, second backup, nothing changed"
 

@@ -161,6 +161,21 @@ def test_a_folder_whose_parent_may_not_be_written_is_filled(backup: Taken):
         os.chmod(name, 0o700)
 
 
+def test_a_volume_that_belongs_to_root_and_is_writable_for_all_is_filled(backup: Taken):
+    with tempfile.TemporaryDirectory(prefix="dwb") as name:
+        volume, mine = Path(name) / "volume", Path(name) / "mine"
+        volume.mkdir()
+        mine.mkdir()
+        os.chmod(volume, 0o777)
+        os.chmod(name, 0o755)
+        with nobody(mine):
+            is_ours = os.stat(volume).st_uid == os.geteuid()  # where root does not run this
+            done = put_back(backup, volume)
+        assert {"a", "c"} <= set(os.listdir(volume))
+        told = "left out: rights and times of the folder itself, which belongs to somebody else"
+        assert (told in done.shortfalls) is not is_ours
+
+
 # --- all or nothing ---
 
 

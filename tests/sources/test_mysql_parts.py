@@ -14,7 +14,7 @@ from dwebbackup.sources.mysql.address import Address
 from dwebbackup.sources.mysql.client import RowStream
 from dwebbackup.sources.mysql.connection import Version
 from dwebbackup.sources.mysql.definitions import Definition, Definitions
-from dwebbackup.sources.mysql.load import values
+from dwebbackup.sources.mysql.filler import values
 from dwebbackup.sources.mysql.names import renamed
 
 # ---- names -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pymysql
 import pytest
@@ -13,6 +14,11 @@ import pytest
 from dwebbackup import restore
 from dwebbackup.errors import DatabaseRefused
 from dwebbackup.sources.mysql import MysqlSource, MysqlTarget
+from dwebbackup.sources.mysql.client import Client
+from dwebbackup.sources.mysql.connection import Server, close, version_of
+from dwebbackup.sources.mysql.snapshot import BEGIN, open_snapshot
+from dwebbackup.sources.mysql.tools import choose
+from dwebbackup.sources.process import Children
 from dwebbackup.stores.local import LocalStore
 from fix_mysql import MysqlServer, Schema, identifier
 from sources.same_mysql import differences
@@ -111,12 +117,49 @@ def test_who_alters_a_table_meanwhile_waits_for_the_backup(tmp_path: Path, schem
             schema.server, "SELECT count(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%'"
         )
 
-    back_up(Meanwhile(tmp_path, begin), MysqlSource(schema.url, jobs=2), jobs=2)
+    back_up(Meanwhile(tmp_path, begin), MysqlSource(schema.url, jobs=1))
     altering.join()
     store = LocalStore(tmp_path)
     bring_back(store, target)
     assert {row[0] for row in target.execute("SHOW TABLES")} == {"large", "small"}
     assert {row[0] for row in schema.execute("SHOW TABLES")} == {"small"}
+
+
+class Nosy(Client):
+    """Tries to write, without waiting, whenever a reader is about to begin its snapshot."""
+
+    wrote: ClassVar[list[str]] = []
+    schema: ClassVar[Schema]
+
+    def run(self, *statements: str) -> None:
+        if BEGIN in statements:
+            try:
+                self.schema.execute("SET SESSION lock_wait_timeout = 0", "INSERT INTO t VALUES (1)")
+            except pymysql.MySQLError as error:
+                self.wrote.append(str(error.args[0]))
+            else:
+                self.wrote.append("written")
+        super().run(*statements)
+
+
+@pytest.mark.parametrize(("rights", "aligned"), [("RELOAD ON *.*", "flush"), ("LOCK TABLES ON {db}.*", "tables")])
+def test_nothing_is_written_while_readers_begin(schema: Schema, user: str, rights: str, aligned: str) -> None:
+    schema.execute("CREATE TABLE t (id INT)")
+    here = identifier(schema.name)
+    schema.server.execute(f"GRANT {READS} ON {here}.* TO {user}", f"GRANT {rights.format(db=here)} TO {user}")
+    server = Server(schema.server.url(schema.name, "backup", "p@ss:/%"))
+    Nosy.wrote, Nosy.schema = [], schema
+    connection = server.connect(schema.name)
+    try:
+        version = version_of(connection)
+        with Children() as children:
+            start = lambda: Nosy(server, version, choose(version), children)  # noqa: E731
+            snapshot = open_snapshot(connection, server, start, 3)
+    finally:
+        close(connection)
+    assert snapshot.aligned == aligned
+    assert Nosy.wrote == ["1205"] * 3
+    schema.execute("INSERT INTO t VALUES (1)")  # and then everybody writes on
 
 
 def test_a_routine_that_is_changed_meanwhile_is_noticed(tmp_path: Path, schema: Schema) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from dwebbackup import restore
 from dwebbackup.errors import Damaged, DatabaseRefused, RestoreFailed, StoreUnreachable, TargetNotEmpty
-from dwebbackup.sources.mysql import MysqlSource, MysqlTarget
+from dwebbackup.manifest import StreamRecord
+from dwebbackup.ports import StreamReader
+from dwebbackup.sources.mysql import MysqlSource, MysqlTarget, load
+from dwebbackup.sources.mysql.connection import Server
 from dwebbackup.stores.local import LocalStore
 from fix_mysql import MysqlServer, Schema, free_schema, identifier, new_schema
 from sources.nasty_mysql import fill_nasty
@@ -218,28 +222,37 @@ def test_a_damaged_pack_leaves_no_trace(store: LocalStore, shop: Schema, target:
     assert others(target) == set()
 
 
-def test_a_value_that_the_target_would_change_fails_the_restore(store: LocalStore, shop: Schema) -> None:
-    """The rows of one table with the definition of another: as if the server took them for something else."""
+@pytest.fixture
+def narrow(store: LocalStore, shop: Schema) -> Iterator[tuple[Schema, StreamRecord, StreamReader]]:
+    """A backed up table, empty now and too narrow for its rows; its rows, and who gives them."""
     shop.execute("CREATE TABLE narrow (v VARCHAR(90))", "INSERT INTO narrow VALUES ('far too long for it')")
-    shop.execute("CREATE TABLE other (v VARCHAR(9))")
     back_up(store, MysqlSource(shop.url))
-    from dwebbackup.sources.mysql import load
-    from dwebbackup.sources.mysql.connection import Server
-
     writer = opened(store)
     manifest = writer.catalog.latest().manifest
     (stream,) = [each for each in manifest.sources[0].streams if each.path == ("narrow",)]
-    shop.execute("DROP TABLE narrow", "RENAME TABLE other TO narrow")
-    for local_infile in (1, 0):
-        shop.server.execute(f"SET GLOBAL local_infile = {local_infile}")
-        try:
-            with (
-                writer.packs(manifest) as packs,
-                pytest.raises(RestoreFailed, match="would not take its rows as they are"),
-            ):
-                load.load_rows(Server(shop.url), shop.name, [stream], packs.stream, 1)
-        finally:
-            shop.server.execute("SET GLOBAL local_infile = 1")
+    shop.execute("TRUNCATE narrow", "ALTER TABLE narrow MODIFY v VARCHAR(9)")
+    with writer.packs(manifest) as packs:
+        yield shop, stream, packs.stream
+
+
+@pytest.mark.parametrize("local_infile", [1, 0])
+def test_a_value_that_the_target_would_change_fails_the_restore(
+    narrow: tuple[Schema, StreamRecord, StreamReader], local_infile: int
+) -> None:
+    schema, stream, read = narrow
+    schema.server.execute(f"SET GLOBAL local_infile = {local_infile}")
+    try:
+        with pytest.raises(RestoreFailed, match="would not take its rows as they are"):
+            load.load_rows(Server(schema.url), schema.name, [stream], read, 1)
+    finally:
+        schema.server.execute("SET GLOBAL local_infile = 1")
+
+
+def test_a_row_too_few_is_missed(narrow: tuple[Schema, StreamRecord, StreamReader]) -> None:
+    schema, stream, read = narrow
+    schema.execute("ALTER TABLE narrow MODIFY v TEXT")
+    with pytest.raises(Damaged, match="took 1 rows, and the backup counted 2"):
+        load.load_rows(Server(schema.url), schema.name, [replace(stream, rows=2)], read, 1)
 
 
 # ---- what comes short --------------------------------------------------------------------------------------

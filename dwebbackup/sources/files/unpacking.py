@@ -83,12 +83,13 @@ class Unpacking:
                 self._dressing.dress(descriptor, member)
 
     def dress_top(self, path: str) -> None:
-        """Give *path* what the backup says of the folder itself."""
+        """Give *path* what the backup says of the folder itself, unless it is somebody else's, such as a volume."""
         if self._top:
             descriptor = os.open(path, _FOLDER)
             try:
-                with _told(self._top):
-                    self._dressing.dress(descriptor, self._top)
+                self._dressing.dress(descriptor, self._top)
+            except PermissionError:
+                self._left_out.add("rights and times of the folder itself, which belongs to somebody else")
             finally:
                 os.close(descriptor)
 

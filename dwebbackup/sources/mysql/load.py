@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 from pymysql.constants import COMMAND
 from pymysql.protocol import MysqlPacket, OKPacketWrapper
@@ -26,6 +24,7 @@ from dwebbackup.sources.mysql.connection import (
     send,
     version_of,
 )
+from dwebbackup.sources.mysql.filler import OFFERED, Filler
 
 BLOCK = 256 * 1024
 """Bytes handed to the server at a time."""
@@ -35,68 +34,11 @@ INSERT = 1024 * 1024
 
 LARGEST_PACKET = 4 * 1024 * 1024
 
-_FILE = b"dwebbackup"
-"""What the server asks for; it is given nothing that it asks for by another name."""
-
 _DATA_TRUNCATED = 1265
 
 
 class Stopped(Exception):  # never seen outside: another worker's failure is what is raised
     """Another worker failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filler:
-    """What one table's rows go into."""
-
-    table: str
-    """Quoted, with its schema."""
-    columns: tuple[str, ...]
-    kinds: dict[str, str]
-    """The types of columns, as the target has them."""
-    converts: bool
-    """Whether JSON must be told its character set: so it is with MySQL."""
-
-    @property
-    def documents(self) -> list[str]:
-        return [name for name in self.columns if self.converts and self.kinds.get(name) == "json"]
-
-    def load_statement(self) -> str:
-        """Every character that means something is written in hexadecimal, so that no `sql_mode` changes it."""
-        places = {name: f"@d{number}" for number, name in enumerate(self.documents)}
-        columns = ", ".join(places.get(name) or identifier(name) for name in self.columns) or "@none"
-        converted = ", ".join(f"{identifier(name)} = CONVERT({at} USING utf8mb4)" for name, at in places.items())
-        return (
-            f"LOAD DATA LOCAL INFILE '{_FILE.decode()}' INTO TABLE {self.table} CHARACTER SET binary"
-            " FIELDS TERMINATED BY X'09' OPTIONALLY ENCLOSED BY X'1F' ESCAPED BY X'5C' LINES TERMINATED BY X'0A'"
-            f" ({columns}){f' SET {converted}' if converted else ''}"
-        )
-
-    def insert_statement(self, rows: bytes) -> bytes:
-        """One INSERT of many rows, of which the last has no line end."""
-        columns = ", ".join(map(identifier, self.columns))
-        if not self.documents:
-            head = f"INSERT INTO {self.table} ({columns}) VALUES ("  # noqa: S608  # quoted
-            return head.encode() + values(rows, b"),(") + b")"
-        picked = ", ".join(
-            f"CONVERT(column_{number} USING utf8mb4)" if name in self.documents else f"column_{number}"
-            for number, name in enumerate(self.columns)
-        )
-        head = f"INSERT INTO {self.table} ({columns}) SELECT {picked} FROM (VALUES ROW("  # noqa: S608  # quoted
-        return head.encode() + values(rows, b"),ROW(") + b")) AS v"
-
-
-_ENCLOSED = re.compile(rb"(?:(?<=')|\A)\x1f((?:[^\x1f]|\x1f\x1f)*)\x1f(?=')")
-
-
-def values(rows: bytes, between: bytes) -> bytes:
-    """Lines as LOAD DATA reads them, as the values of an INSERT: the escapes of both are the same but for `'`."""
-    quoted = rows.replace(b"'", b"\\'").replace(b"\t", b"','").replace(b"\n", b"'" + between + b"'")
-    quoted = b"'" + quoted + b"'"
-    quoted = quoted.replace(b"'NULL'", b"NULL")
-    if b"'\x1f" in quoted:
-        quoted = _ENCLOSED.sub(lambda match: match[1].replace(b"\x1f\x1f", b"\x1f"), quoted)
-    return quoted
 
 
 def load_rows(server: Server, schema: str, streams: Sequence[StreamRecord], read: StreamReader, jobs: int) -> None:
@@ -188,7 +130,7 @@ def _load(connection: Connection, filler: Filler, chunks: Iterator[bytes]) -> in
     with refused(f"filling {filler.table}"):
         _ask(connection, filler.load_statement())
         asked = _answer(connection)
-        if not asked.is_load_local_packet() or _named(asked) != _FILE:
+        if not asked.is_load_local_packet() or _named(asked) != OFFERED:
             close(connection)
             raise DatabaseRefused("the server asked for a file of this machine that nobody offered")
         try:

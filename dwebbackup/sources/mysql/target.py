@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from dwebbackup.errors import Damaged, ToolMissing, WrongConfiguration
 from dwebbackup.manifest import SourceRecord, StreamRecord
 from dwebbackup.ports import Restored, StreamReader, TargetOptions
-from dwebbackup.sources.mysql import building, census, definitions, fitness, load, rights, swap
+from dwebbackup.sources.mysql import building, census, definitions, fitness, load, moving, rights, swap
 from dwebbackup.sources.mysql.building import ROUTINES, Builder
 from dwebbackup.sources.mysql.connection import Connection, Server, close
 from dwebbackup.sources.mysql.definitions import Definitions
@@ -81,7 +81,7 @@ class MysqlTarget:
             shortfalls = _rehearse(connection, found, name)
             if options.announce:
                 options.announce(census.identity(connection, place.name))
-            notes = (*source.facts.notes, *plan.notes, *swap.take_place(connection, place, found))
+            notes = (*source.facts.notes, *plan.notes, *moving.take_place(connection, place, found))
         rows = sum(stream.rows or 0 for stream in plan.streams)
         return Restored(self.url, len(plan.streams), rows, notes, shortfalls)
 
