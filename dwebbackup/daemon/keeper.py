@@ -302,7 +302,10 @@ class Keeper:
             return
         self._journal.note(self.name, problem=None)
         took = ("took", duration(done.seconds))
-        self._say("recovery", sentence, details=(took,))
+        if done.doubts:
+            self._say("alarm", f"{sentence}, and it is incomplete: {'; '.join(done.doubts)}")
+        else:
+            self._say("recovery", sentence, details=(took,))
         self._say("success", sentence, details=(took,))
 
     # --- what is known ---

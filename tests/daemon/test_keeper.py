@@ -23,10 +23,11 @@ from dwebbackup.daemon.watch import Watch
 from dwebbackup.errors import DatabaseRefused, StoreUnreachable, TargetNotEmpty
 from dwebbackup.keys import Key, WriterKey
 from dwebbackup.manifest import Genesis
-from dwebbackup.ports import Condition, Dump, Store, TargetOptions
+from dwebbackup.ports import Condition, Dump, Member, Store, TargetOptions, members
 from dwebbackup.records import write_line
 from dwebbackup.report.notices import Notice
 from dwebbackup.schedule import Schedule
+from dwebbackup.stores.mirrored import Mirrored
 from faulty import Fault, Faulty, MemoryStore
 from synthetic import OWNER, WRITER, Contents, SyntheticSource, SyntheticTarget, back_up, noise, opened
 
@@ -91,7 +92,7 @@ class Care:
             Config(jobs=1), store, store, writer, open_writer(writer, writer.number, store), (), 1, (), (kept,), key, ()
         )
         self.journal.sources([SourceStatus("app", "synthetic:app", "waiting", schedule, None, None, None)])
-        self.journal.stores([StoreStatus(store.name, store.url, None)])
+        self.journal.stores([StoreStatus(each.store.name, each.store.url, None) for each in members(store)])
         self.keeper = Keeper(kept, parts, self.journal, self.told.append, self.stop)
 
     def look(self) -> SourceStatus:
@@ -516,3 +517,22 @@ def test_a_last_backup_has_so_much_time_and_no_more(store: MemoryStore, time: Ti
     finally:
         gate.set()
     assert care.journal.status().runs[-1].outcome == "interrupted"
+
+
+# --- several stores ---
+
+
+def test_a_store_that_lacks_something_is_told_of_though_the_backup_is_made(store: MemoryStore, time: Time):
+    second = Faulty(MemoryStore("second"), at={("put", 2): Fault.raise_before})
+    care = settled(Care(Mirrored([Member(store), Member(second, required=False)]), Database(FULL)))
+    care.look()
+    assert second.struck
+    assert care.backups == 0
+    assert [run.outcome for run in care.journal.status().runs if run.what == "backup"] == ["incomplete"]
+    (alarm,) = [notice for notice in care.told if notice.event == "alarm"]
+    assert "store second lacks some of this backup" in alarm.sentence
+    assert {each.name: bool(each.problem) for each in care.journal.status().stores} == {"memory": False, "second": True}
+    time.go_on(HOUR)
+    care.look()
+    assert care.events[-2:] == ["recovery", "success"]
+    assert not any(each.problem for each in care.journal.status().stores)

@@ -45,3 +45,30 @@ def test_the_nasty_database_comes_back(newer: MysqlServer, tmp_path: Path, local
         writer = opened(store)
         restore.restore(writer, writer.catalog.latest(), MysqlTarget(copy.url), restore.Options())
         assert differences(source, copy) == []
+
+
+def test_what_a_user_with_few_rights_backs_up_replaces_what_is_there(newer: MysqlServer, tmp_path: Path) -> None:
+    is_mariadb = "mariadb" in newer.program
+    programs = str(NEWER / ("mariadb" if is_mariadb else "mysql") / "programs")
+    store = LocalStore(tmp_path)
+    store.prepare()
+    newer.execute("SET GLOBAL local_infile = 1")
+    with new_schema(newer) as source, new_schema(newer, options="CHARACTER SET latin1") as target:
+        for schema in (source, target):
+            fill_nasty(schema, mariadb=is_mariadb)
+        newer.execute(
+            "CREATE USER backup@localhost IDENTIFIED BY 'p@ss:/%ü'",
+            f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON {source.name}.* TO backup@localhost",
+            f"GRANT {'SELECT ON mysql.proc' if is_mariadb else 'SHOW_ROUTINE ON *.*'} TO backup@localhost",
+        )
+        url = newer.url(source.name, "backup", "p@ss:/%ü")
+        done = back_up(store, MysqlSource(url, bin_folder=programs), jobs=2)
+        assert done.backup.manifest.sources[0].facts.detail("aligned") == "tables"
+        writer = opened(store)
+        options = restore.Options(replace=True)
+        restore.restore(writer, writer.catalog.latest(), MysqlTarget(target.url), options)
+        assert differences(source, target) == []
+        newer.execute("DROP USER backup@localhost")
+        for (name,) in newer.execute("SHOW DATABASES"):
+            if "_before_" in name:
+                newer.execute(f"DROP DATABASE {name}")
