@@ -18,6 +18,7 @@ from bench.catalog import catalog
 from bench.contenders import VERSIONS
 from bench.files import files
 from bench.linking import links
+from bench.mariadb import mariadb
 from bench.measure import output
 from bench.row import Row
 from bench.small_machine import small
@@ -29,7 +30,7 @@ USUAL = [group.__name__ for group in (rows.full, rows.restore, rows.memory, rows
 FAR = (s3, networks, links, through_gateway)
 GROUPS = {
     group.__name__: group
-    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, files, *FAR, catalog, rows.changed, small)
+    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, mariadb, files, *FAR, catalog, rows.changed, small)
 }
 """In this order. What changes the database comes last, so that the others see the same one."""
 

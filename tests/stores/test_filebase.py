@@ -286,7 +286,7 @@ class TestRates:
             rates.append(rate)
             return Paced(store, rate, **more)
 
-        monkeypatch.setattr(assemble, "Paced", noting)
+        monkeypatch.setattr(places, "Paced", noting)
         configured(f"filebase://bucket?tier={tier}", KEY)
         assert rates == [requests]
 
