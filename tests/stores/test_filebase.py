@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from contracts.store import names, noise
 from dwebbackup import access, assemble, backup, config
+from dwebbackup.assemble import places
 from dwebbackup.errors import Damaged, ObjectMissing, StoreUnreachable, WrongConfiguration
 from dwebbackup.links.unixfs import KUBO_V1, PROFILES, V0_2015, V1_2025, Profile
 from dwebbackup.ports import Announcement, Store
