@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from dwebbackup import records
-from dwebbackup.errors import Damaged, DwebbackupError, Interrupted, StoreUnreachable
+from dwebbackup import clock, records
+from dwebbackup.errors import Damaged, DwebbackupError, Incomplete, Interrupted, StoreUnreachable
 from dwebbackup.holdings import ahead
 from dwebbackup.manifest import ManifestRef, digest_in
 from dwebbackup.needs import Need
 from dwebbackup.ports import Member, Store
 from dwebbackup.signed import Signed
-from dwebbackup.whereabouts import Readings, Whereabouts
+from dwebbackup.whereabouts import Readings, Whereabouts, gone_since
 
 MANIFESTS = "manifests"
 
@@ -24,12 +25,21 @@ ORDER = ("packs", "indexes", MANIFESTS)
 class Copying:
     """Copies into members of *store*, and what came of it. A member that did not take one object gets no more.
 
-    *out_of*: the names of the members to copy from; none: all, and whatever else *store* finds by links.
+    *needs*: all that the backups at hand need, whether or not it is lacking anywhere. *out_of*: the names of the
+    members to copy from; none: all, and whatever else *store* finds by links.
     """
 
-    def __init__(self, store: Store, where: Whereabouts, out_of: Collection[str], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        store: Store,
+        where: Whereabouts,
+        needs: Collection[Need],
+        stop: threading.Event,
+        out_of: Collection[str] = (),
+    ) -> None:
         self._store = store
         self._where = where
+        self._needs = needs
         self._out_of = out_of
         self._stop = stop
         self._readings = Readings()
@@ -48,18 +58,56 @@ class Copying:
         """Why members, by name, did not get all they lacked: they did not take it, or who has it did not answer."""
         return {**self._incomplete, **self._refused}
 
-    def copy(self, targets: Mapping[Need, Sequence[Member]], advance: Callable[[int], None] = lambda _: None) -> None:
-        """Put each object into all its targets. Raises `Interrupted`."""
+    def copy(
+        self,
+        targets: Mapping[Need, Sequence[Member]],
+        advance: Callable[[int], None] = lambda _: None,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+        seconds: float = math.inf,
+    ) -> None:
+        """Put each object into all its targets, and call *meanwhile* after each; those that do not have everything
+        after so many *seconds* get no more. Raises `Interrupted`, and what *meanwhile* does.
+        """
+        until = clock.monotonic() + seconds
 
         def one(need: Need) -> None:
             if self._stop.is_set():
                 raise Interrupted("the repair was asked to stop")
+            if clock.monotonic() > until:
+                self._give_up(targets[need], seconds)
             without = self.problems if need.kind == MANIFESTS else self._refused
             self._copy(need, [each for each in targets[need] if each.store.name not in without])
             advance(need.size * len(targets[need]))
 
         for kind in ORDER:
-            deque(ahead(one, (need for need in targets if need.kind == kind)), maxlen=0)
+            wanted = [need for need in targets if need.kind == kind]
+            if kind == MANIFESTS:
+                self._keep_back(targets, wanted)
+            for _ in ahead(one, wanted):
+                meanwhile()
+
+    def _give_up(self, targets: Sequence[Member], seconds: float) -> None:
+        for target in targets:
+            error = Incomplete(f"copying took longer than {seconds / 60:.0f} minutes", "run `dwebbackup repair`")
+            self._refused.setdefault(target.store.name, error)
+
+    def _keep_back(self, targets: Mapping[Need, Sequence[Member]], manifests: Sequence[Need]) -> None:
+        """No manifest comes where a prune has meanwhile dropped what it may name: nothing named that there, yet."""
+        for target in {each.store.name: each for need in manifests for each in targets[need]}.values():
+            if target.store.name not in self.problems:
+                try:
+                    self._require_all_there(target)
+                except (StoreUnreachable, Incomplete) as error:
+                    self._incomplete.setdefault(target.store.name, error)
+
+    def _require_all_there(self, target: Member) -> None:
+        gone = gone_since(self._where, target, self._needs)
+        if gone:
+            raise Incomplete(
+                f"packs or indexes that were there when it was looked at are gone ({gone}): it was pruned meanwhile",
+                "run `dwebbackup repair` again",
+            )
 
     def _copy(self, need: Need, targets: Sequence[Member]) -> None:
         if not targets:
@@ -107,12 +155,22 @@ class Copying:
             self.bytes[store] += len(data)
 
     def put_signed(self, signed: Signed, behind: ManifestRef | None = None) -> None:
-        """Put the copy that counts where it is lacking; what leads to a manifest only *behind* that."""
+        """Put the copy that counts where it is lacking still; what leads to a manifest only *behind* that."""
         for target in self._where.members:
-            if target.store.name in signed.lacking and (
-                behind is None or self._has(target, f"manifests/{behind.name}")
-            ):
-                self._put_into(target, signed.name, signed.data)
+            store = target.store.name
+            if store not in signed.lacking or store in self._refused:
+                continue
+            if behind is None or self._has(target, f"manifests/{behind.name}"):
+                self._put_if_lacking(target, signed)
+
+    def _put_if_lacking(self, target: Member, signed: Signed) -> None:
+        try:
+            is_lacking = signed.is_lacking_now(target)
+        except StoreUnreachable as error:
+            self._incomplete.setdefault(target.store.name, error)
+            return
+        if is_lacking:
+            self._put_into(target, signed.name, signed.data)
 
     def _has(self, target: Member, name: str) -> bool:
         listed = self._where.sizes_of(name)[self._where.members.index(target)]

@@ -47,6 +47,7 @@ class Conditions:
 class _Loaded:
     """A pack of an index whose chunks have their numbers."""
 
+    path: str
     size: int
     recipients: tuple[str, ...]
     links: tuple[str, ...]
@@ -81,13 +82,17 @@ def reusable(
     found = together(found)
     for path in sparse(found):
         del packs[path]
-    for loaded in _everywhere(packs, catalog.store, conditions):
+    live = {use.path: use.live for use in found}
+    # A chunk that is in two packs is taken from the one that is in use: else one that is sparse would come back for it.
+    for loaded in sorted(
+        _everywhere(packs, catalog.store, conditions), key=lambda pack: (-live.get(pack.path, 0), pack.first)
+    ):
         known.trust(loaded.first, loaded.count)
     return Reusable(known, Numbering(numbers), tuple(usable), is_wasteful(found))
 
 
 def _load(known: KnownChunks, pack: PackEntry) -> _Loaded:
-    return _Loaded(pack.size, pack.recipients, pack.links, known.load(pack.names, NAME_SIZE), len(pack))
+    return _Loaded(pack.path, pack.size, pack.recipients, pack.links, known.load(pack.names, NAME_SIZE), len(pack))
 
 
 def _everywhere(packs: Mapping[str, Sequence[_Loaded]], store: Store, conditions: Conditions) -> Iterable[_Loaded]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from dwebbackup import records
@@ -34,6 +34,26 @@ class Signed:
     data: bytes
     lacking: Mapping[str, str]
     """Why, by the store's name: `missing`, `older` or `spoiled`."""
+    rank: Rank = field(repr=False)
+    """Of the copy that counts."""
+    reader: Reader = field(repr=False, compare=False)
+
+    def is_lacking_now(self, member: Member) -> bool:
+        """Whether that store still has no copy that is as good: a backup may have ended there since it was looked at.
+
+        Raises `StoreUnreachable` when that cannot be told.
+        """
+        data = _fetched(member, self.name)
+        if isinstance(data, StoreUnreachable):
+            raise data
+        if data is None:
+            return True
+        try:
+            return self.reader(data) < self.rank
+        except ToolMissing:
+            return False  # of a newer version: left as it is
+        except (Damaged, KeyForbids):
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +148,7 @@ def _compared(
         return None
     best, data = max(ranks.values())
     lacking.update((store, "older") for store, (rank, _) in ranks.items() if rank < best)
-    return Signed(name, data, lacking)
+    return Signed(name, data, lacking, best, reader)
 
 
 def _fetched(member: Member, name: str) -> bytes | StoreUnreachable | None:

@@ -19,6 +19,9 @@ ABSENT = -1
 _PASSING = ("checkpoints/", "probes/")
 """Of one run: nobody needs these from another store."""
 
+_SWEPT = ("packs/", "indexes/")
+"""What a prune drops where no manifest names it."""
+
 Copy = tuple[str, str]
 """An object in a store, by the names of the store and of the object."""
 
@@ -81,6 +84,21 @@ def look(members: Sequence[Member], leave_out: Collection[str] = ()) -> Whereabo
         except StoreUnreachable as error:
             problems[member.store.name] = error
     return Whereabouts(tuple(members), sizes, problems)
+
+
+def gone_since(where: Whereabouts, member: Member, needs: Iterable[Need]) -> int:
+    """How many packs and indexes of *needs* the *member* had when it was looked at, and does not list any more.
+
+    Raises `StoreUnreachable`.
+    """
+    if not member.store.traits.lists:
+        return 0
+    at = where.members.index(member)
+    had = {need.name for need in needs if where.sizes_of(need.name)[at] == need.size}
+    gone = {name for name in had if name.startswith(_SWEPT)}
+    for folder in _SWEPT:
+        gone.difference_update(stored.name for stored in member.store.list(folder))
+    return len(gone)
 
 
 # --- what is in the copies ---

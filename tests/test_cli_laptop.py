@@ -67,7 +67,7 @@ def completions(folder: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["dwebbackup", "re"], ["restore"]),
+        (["dwebbackup", "re"], ["restore", "repair"]),
         (["dwebbackup", ""], list(SUMMARIES)),
         (["dwebbackup", "key", "w"], ["writer"]),
         (["dwebbackup", "restore", "latest", "--re"], ["--replace"]),
@@ -126,6 +126,7 @@ EVERY = [
     ["restore", "latest"],
     ["verify"],
     ["prune"],
+    ["repair"],
     ["doctor"],
     ["links", "dwebbackup.yaml"],
     ["demo"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dwebbackup.assemble.schemes import require_scheme
 from dwebbackup.config import Config, StoreConfig
 from dwebbackup.errors import WrongConfiguration
 from dwebbackup.ports import Finding
-from dwebbackup.stores import Place
+from dwebbackup.stores import Place, Waiting
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.paced import Paced
 from dwebbackup.stores.s3_address import AccessKey, Address
@@ -39,6 +40,11 @@ class Means:
     """Ends its waits."""
     fetch: Callable[[str], bytes] | None = None
     """Gives what a link leads to, from somebody else."""
+    silence: float = math.inf
+    """Seconds for which a server may say nothing, where its URL does not say how long it may take."""
+
+    def waiting(self, store: StoreConfig) -> Waiting:
+        return Waiting(math.inf if store.option("timeout") else self.silence, self.stop)
 
 
 def has_begun(config: Config) -> bool:
@@ -86,16 +92,16 @@ def _has_begun(store: StoreConfig) -> bool:
     return store.kind != "file" or LocalStore(_folder(store.url), store.called).has_begun()
 
 
-def _bucket(store: StoreConfig, _: Means) -> Place:
+def _bucket(store: StoreConfig, means: Means) -> Place:
     from dwebbackup.stores.s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.3 s that a folder need not wait for
 
-    return S3Store(_address(store), store.called, _access_key(store))
+    return S3Store(_patient_address(store, means), store.called, _access_key(store))
 
 
 def _filebase(store: StoreConfig, means: Means) -> Place:
     from dwebbackup.stores.filebase import FilebaseStore  # noqa: PLC0415  # as with S3Store
 
-    address = _address(store)
+    address = _patient_address(store, means)
     place = FilebaseStore(address, store.called, _access_key(store), check=means.fetch)
     return Paced(place, address.provider.requests, stop=means.stop)
 
@@ -103,29 +109,30 @@ def _filebase(store: StoreConfig, means: Means) -> Place:
 def _s3d(store: StoreConfig, means: Means) -> Place:
     from dwebbackup.stores.flushing import Flushing  # noqa: PLC0415  # `requests` takes 60 ms
 
-    return Flushing(_bucket(store, means), _s3d_admin(store), stop=means.stop)
+    return Flushing(_bucket(store, means), _s3d_admin(store, means), stop=means.stop)
 
 
-def _s3d_admin(store: StoreConfig) -> Admin:
+def _s3d_admin(store: StoreConfig, means: Means) -> Admin:
     from dwebbackup.stores.flushing import admin_of  # noqa: PLC0415
 
-    return admin_of(_address(store), store.option("admin"), store.secrets.token if store.secrets else "")
+    return admin_of(_address(store), store.option("admin"), store.secrets.token if store.secrets else "", means.waiting(store))
 
 
-def _portal(store: StoreConfig, _: Means) -> Place:
+def _portal(store: StoreConfig, means: Means) -> Place:
     from dwebbackup.stores.skynet.address import portal_at  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.skynet.portal import PortalStore  # noqa: PLC0415
 
     token = store.secrets.token if store.secrets else ""
-    return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token))
+    waiting = Waiting(stop=means.stop)  # a portal says nothing while it brings a file to its hosts
+    return PortalStore(store.called, store.url.partition("?")[0], portal_at(store.url, token, waiting))
 
 
-def _ipfs_node(store: StoreConfig, _: Means) -> IpfsStore:
+def _ipfs_node(store: StoreConfig, means: Means) -> IpfsStore:
     from dwebbackup.stores.ipfs.address import Address as NodeAddress  # noqa: PLC0415  # `requests` takes 60 ms
     from dwebbackup.stores.ipfs.store import IpfsStore  # noqa: PLC0415
 
     token = store.secrets.token if store.secrets else ""
-    return IpfsStore(NodeAddress.from_url(store.url), store.called, token)
+    return IpfsStore(NodeAddress.from_url(store.url), store.called, token, means.waiting(store))
 
 
 _PLACES: Mapping[str, Callable[[StoreConfig, Means], Place]] = {
@@ -147,7 +154,7 @@ def _peculiar(store: StoreConfig) -> Callable[[str], Sequence[Finding]] | None:
     if store.kind == "s3" and store.deletes:  # what it tries leaves an object to delete
         return partial(_dialect, store)
     if store.kind == "sia+s3d":
-        return lambda _: _s3d_admin(store).findings()
+        return lambda _: _s3d_admin(store, Means()).findings()
     return None
 
 
@@ -164,6 +171,12 @@ def _address(store: StoreConfig) -> Address:
     if address.ca or not os.path.isfile(usual) or any(map(os.environ.get, _CERTIFICATES_OF_BOTO3)):
         return address
     return replace(address, ca=usual)
+
+
+def _patient_address(store: StoreConfig, means: Means) -> Address:
+    """An S3 server's timeout is for its silence."""
+    address = _address(store)
+    return replace(address, timeout=min(address.timeout, means.waiting(store).silence))
 
 
 def _access_key(store: StoreConfig) -> AccessKey | None:

@@ -74,7 +74,7 @@ def command(
             max_snapshot=config.max_snapshot,
             accept=accept,
             suspect_below=config.suspect_below,
-            publishers=networks.publishers(config),
+            publishers=networks.publishers(config, STOP),
             progress=progress,
         )
         done = back_up(parts, below(store, writer.id), writer, options)

@@ -59,7 +59,7 @@ def command(session: Session, dry_run: bool, data: bool, into: tuple[str, ...], 
     if not begun:
         raise none_yet(writers)
     choice = Choice(data, into, out_of)
-    told = publishers(config)
+    told = publishers(config, STOP)
     with session.progress() as progress:
         done = [_repair(opened, key, choice, told, progress, dry_run=dry_run) for opened in begun]
     doubts = [doubt for each in done for doubt in _doubts(each)]
@@ -68,7 +68,7 @@ def command(session: Session, dry_run: bool, data: bool, into: tuple[str, ...], 
 
 
 def _store(config: Config, *, dry_run: bool) -> Store:
-    linked = networks(config).behind if config.gateways or config.portals else None
+    linked = networks(config, stop=STOP).behind if config.gateways or config.portals else None
     if dry_run:
         return assemble.store_and_links(config, linked, STOP)
     return assemble.store_to_mend(config, linked, STOP)

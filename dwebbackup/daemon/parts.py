@@ -104,7 +104,7 @@ def put_together(config: Config, stop: threading.Event) -> Parts:
         open_writer(writer, writer.number, quick),
         recipients,
         assemble.uploads(config),
-        networks.publishers(config),
+        networks.publishers(config, stop),
         kept,
         restore_key,
         warnings,

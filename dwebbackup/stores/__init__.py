@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 from dwebbackup.errors import Damaged, DwebbackupError, StoreUnreachable
@@ -32,6 +35,20 @@ class Busy(StoreUnreachable):
     def __init__(self, message: str, hint: str, seconds: float) -> None:
         super().__init__(message, hint)
         self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """For a server: what ends it before the time for the whole request is over."""
+
+    silence: float = math.inf
+    """Seconds in which not one byte came or went."""
+    stop: threading.Event | None = None
+    """Somebody asks us to stop: the request then raises `Interrupted`."""
+
+
+NO_END = Waiting()
+"""Nothing but that time."""
 
 
 class Place(Store, Protocol):

@@ -13,7 +13,7 @@ from dwebbackup.errors import Interrupted, StoreUnreachable, WrongConfiguration
 from dwebbackup.ports import Finding, Stored, StoreTraits
 from dwebbackup.report import log
 from dwebbackup.report.wording import count, duration
-from dwebbackup.stores import Place, Refused
+from dwebbackup.stores import NO_END, Place, Refused, Waiting
 from dwebbackup.stores.s3_address import Address, server_url
 from dwebbackup.stores.web import Web
 
@@ -31,12 +31,19 @@ class Admin:
     """s3d's other door, at *url*: what it still has to upload, and "do it now". *password*: `adminPassword`."""
 
     def __init__(
-        self, url: str, password: str, *, timeout: float = 60.0, patience: float = BUDGET, ca: str = ""
+        self,
+        url: str,
+        password: str,
+        *,
+        timeout: float = 60.0,
+        patience: float = BUDGET,
+        ca: str = "",
+        waiting: Waiting = NO_END,
     ) -> None:
         self.url = url
         token = base64.b64encode(f":{password}".encode()).decode()  # it looks at no user
         headers = {"Authorization": f"Basic {token}"}
-        self._quick = Web(url, timeout=timeout, ca=ca, headers=headers)
+        self._quick = Web(url, timeout=timeout, ca=ca, headers=headers, waiting=waiting)
         self._patient = Web(url, timeout=patience, ca=ca, headers=headers)
 
     def pending(self) -> int:
@@ -74,7 +81,7 @@ class Admin:
         return answer.body
 
 
-def admin_of(address: Address, url: str, password: str) -> Admin:
+def admin_of(address: Address, url: str, password: str, waiting: Waiting = NO_END) -> Admin:
     """Of the s3d whose bucket is at *address*. Raises `WrongConfiguration` without *url*."""
     if not url:
         raise WrongConfiguration(
@@ -82,7 +89,7 @@ def admin_of(address: Address, url: str, password: str) -> Admin:
             "was put there is on Sia",
             "write admin=http://127.0.0.1:8001 beside its endpoint",
         )
-    return Admin(server_url(url, "admin"), password, timeout=address.timeout, ca=address.ca)
+    return Admin(server_url(url, "admin"), password, timeout=address.timeout, ca=address.ca, waiting=waiting)
 
 
 class Flushing:

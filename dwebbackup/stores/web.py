@@ -63,7 +63,8 @@ class Web:
 
     Connections are kept; cookies are not, and passwords from files of this machine are not looked up. Proxies are those
     of the environment. *ca*: a file with the authority that signed its certificate. *headers* go with every request;
-    what stands in them is never in a message. *monotonic* is for tests.
+    what stands in them is never in a message. *waiting*: what ends a request before *timeout* does, which is for all of
+    it. *monotonic* is for tests.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Web:
         timeout: float = 60.0,
         ca: str = "",
         headers: Mapping[str, str] = _NONE,
+        waiting: stores.Waiting = stores.NO_END,
         monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         parts = _parts(base)
         self._base = base.rstrip("/")
         self._timeout = timeout
+        self._waiting = waiting
         self._verify = web_errors.trusted(ca)
         self._headers = {
             "User-Agent": f"dwebbackup/{dwebbackup.__version__}",
@@ -117,8 +120,8 @@ class Web:
         """
         sent = {**self._headers, **web_errors.sendable(headers or {})}
         request = requests.Request(method, self._base + path, params=params, headers=sent, data=body, files=files)
-        deadline = Deadline(self._timeout, self._monotonic)
-        with self._telling(method, path), limited(deadline):
+        deadline = Deadline(self._timeout, self._monotonic, self._waiting)
+        with self._telling(f"{method} {path}", deadline), limited(deadline):
             return self._asked(request, deadline, limit, expect)
 
     def _asked(self, request: requests.Request, deadline: Deadline, limit: int, expect: Collection[int]) -> Answer:
@@ -192,14 +195,14 @@ class Web:
         return Endless(f"{self.host} sends {said}, and what was asked for has at most {limit} bytes")
 
     @contextmanager
-    def _telling(self, method: str, path: str) -> Iterator[None]:
+    def _telling(self, what: str, deadline: Deadline) -> Iterator[None]:
         """Errors of the libraries as ours. What they say themselves has whole URLs and headers in it."""
         try:
             yield
         except StoreUnreachable:
             raise
         except (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError) as error:
-            raise self._teller.failure(error, f"{method} {path}", self._timeout) from None
+            raise self._teller.failure(error, what, deadline.passed) from None
 
 
 def _parts(base: str) -> SplitResult:

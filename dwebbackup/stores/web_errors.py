@@ -118,12 +118,12 @@ class Teller:
         said = _innermost(error)
         return f"the answer of {self.host} breaks off" + (f": {said}" if said != _CUT else ""), _UP
 
-    def failure(self, error: Exception, what: str, timeout: float) -> StoreUnreachable:
+    def failure(self, error: Exception, what: str, passed: str) -> StoreUnreachable:
         """There was no answer, or no end of it. The error's own text is not told: URLs and headers stand in it."""
         said = _innermost(error)
         if _is_about_time(error):
             return StoreUnreachable(
-                f"{self.host} did not answer {what} in time ({timeout:g} seconds for everything)",
+                f"{self.host} did not answer {what} in time ({passed})",
                 "it, or the line to it, is too slow",
             )
         if isinstance(error, requests.exceptions.SSLError):

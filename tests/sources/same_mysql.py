@@ -53,8 +53,11 @@ def facts(schema: Schema) -> dict[str, Any]:
             for name, told in cursor.fetchall():
                 found[f"{what} {name}"] = _nameless(str(told), schema.name)
         for table in [name.partition(" ")[2] for name in found if name.startswith("table ")]:
+            cursor.execute("SET character_set_results = binary")  # a default may be no text
             cursor.execute(f"SHOW CREATE TABLE {identifier(table)}")
-            statement = _nameless(cursor.fetchone()[1], schema.name)
+            told = cursor.fetchone()[1]
+            cursor.execute("SET NAMES utf8mb4")
+            statement = _nameless(told if isinstance(told, str) else told.decode(errors="replace"), schema.name)
             found[f"statement {table}"] = statement.replace("CHARACTER SET utf8mb4 ", "")  # printed at MySQL's whim
             found[f"rows {table}"] = _rows(cursor, schema.name, table)
         cursor.execute(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dwebbackup import restore
+from dwebbackup import assemble, restore
+from dwebbackup.config import Config
+from dwebbackup.config.urls import parse_source
 from dwebbackup.errors import WrongConfiguration
 from dwebbackup.sources.mysql import MysqlSource, MysqlTarget
 from dwebbackup.stores.local import LocalStore
@@ -30,6 +32,15 @@ def nasty(mariadb: MysqlServer) -> Iterator[Schema]:
     with new_schema(mariadb, "nasty `db` ü") as schema:
         fill_nasty(schema)
         yield schema
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
+def test_a_configuration_leads_to_it(schema: Schema, scheme: str) -> None:
+    url = schema.url.replace("mysql://", f"{scheme}://") + "&name=shop"
+    (source,) = assemble.sources(Config(sources=(parse_source(url),)))
+    target = assemble.target(Config(target=schema.url.replace("mysql://", f"{scheme}://")))
+    assert (source.name, source.condition().state) == ("shop", "empty")
+    assert target.url == f"mysql://root@localhost:3306/{schema.name}"
 
 
 def bring_back(store: LocalStore, target: Schema, jobs: int = 2, tables: tuple[str, ...] = ()) -> restore.Done:
@@ -129,4 +140,31 @@ def test_more_rows_than_fit_into_a_pipe_come_through_one_worker(
     )
     back_up(store, MysqlSource(schema.url, jobs=1))
     bring_back(store, target, jobs=1)
+    assert differences(schema, target) == []
+
+
+def test_words_in_what_runs_keep_every_character(store: LocalStore, schema: Schema, target: Schema) -> None:
+    """The catalog that describes triggers has no room for four bytes of a character."""
+    schema.execute(
+        "CREATE TABLE t (v VARCHAR(20), d VARCHAR(20) DEFAULT '😀ü' COMMENT '😀')",
+        "CREATE TRIGGER mark BEFORE INSERT ON t FOR EACH ROW SET NEW.v = '😀ü?'",
+        "CREATE VIEW shown AS SELECT '😀ü' AS v",
+        "CREATE FUNCTION said() RETURNS VARCHAR(20) CHARACTER SET utf8mb4 NO SQL RETURN '😀ü'",
+    )
+    back_up(store, MysqlSource(schema.url))
+    bring_back(store, target)
+    target.execute("INSERT INTO t () VALUES ()")
+    assert target.execute("SELECT t.v, t.d, shown.v, said() FROM t, shown") == [("😀ü?", "😀ü", "😀ü", "😀ü")]
+
+
+def test_defaults_that_are_no_text_come_back(store: LocalStore, schema: Schema, target: Schema) -> None:
+    schema.execute(
+        "CREATE TABLE t (id INT PRIMARY KEY, b VARBINARY(9) DEFAULT X'FF00E90A5C27', c BINARY(3) DEFAULT X'00FF00',"
+        " l VARCHAR(9) CHARACTER SET latin1 DEFAULT X'E9', g VARCHAR(9) CHARACTER SET gbk DEFAULT X'D55C',"
+        " z TIMESTAMP NULL DEFAULT '2026-07-01 12:00:00', n DATETIME DEFAULT '0000-00-00 00:00:00')"
+    )
+    back_up(store, MysqlSource(schema.url))
+    bring_back(store, target)
+    for each in (schema, target):
+        each.execute("INSERT INTO t (id) VALUES (1)")
     assert differences(schema, target) == []

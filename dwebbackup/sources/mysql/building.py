@@ -110,6 +110,9 @@ class Builder:
             ours = _DEFINER.sub("DEFINER=CURRENT_USER", statement, count=1)
             send(self._connection, self._encoded(item, ours))
         self._made.append(item)
+        for column, charset, value in item.defaults:
+            at = f"{identifier(self._into, item.name)} ALTER COLUMN {identifier(column)}"
+            execute(self._connection, f"ALTER TABLE {at} SET DEFAULT _{charset} X'{bytes.fromhex(value).hex()}'")
 
     def _statement(self, item: Definition) -> str:
         text = renamed(item.statement, self._found.schema, self._into, self._known)

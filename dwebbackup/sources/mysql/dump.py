@@ -10,6 +10,7 @@ from dwebbackup.errors import DatabaseRefused, WrongConfiguration
 from dwebbackup.manifest import SourceFacts, StreamSpec
 from dwebbackup.ports import ByteStream, Condition, Dump, Finding
 from dwebbackup.sources.mysql import census, definitions, rights
+from dwebbackup.sources.mysql.capture import capture
 from dwebbackup.sources.mysql.checking import check
 from dwebbackup.sources.mysql.client import Client
 from dwebbackup.sources.mysql.condition import condition
@@ -80,7 +81,7 @@ class MysqlDump:
         self._waiting = list(self._snapshot.clients)
         self._shared = self._snapshot.clients[0]
         self._tables = {table.name: table for table in self._snapshot.tables}
-        self._definitions = definitions.capture(connection, server.database)
+        self._definitions = capture(connection, server.database)
         self._schema = definitions.encode(self._definitions)
         self.specs: Sequence[StreamSpec] = tuple(self._streams())
 
@@ -155,7 +156,7 @@ class MysqlDump:
     def _require_unchanged(self) -> None:
         """Tables were held. Routines, events and views cannot be."""
         try:
-            now = definitions.capture(self._connection, self._server.database).steady()
+            now = capture(self._connection, self._server.database).steady()
         except DatabaseRefused as error:
             raise DatabaseRefused(f"the snapshot was lost before everything was read: {error}", error.hint) from error
         before = self._definitions.steady()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from dwebbackup.errors import DatabaseRefused, DwebbackupError, RestoreFailed
-from dwebbackup.sources.mysql import definitions
 from dwebbackup.sources.mysql.building import ROUTINES, Builder
+from dwebbackup.sources.mysql.capture import capture
 from dwebbackup.sources.mysql.connection import Connection, execute, identifier
 from dwebbackup.sources.mysql.definitions import Definitions
 from dwebbackup.sources.mysql.swap import Place, State, become, clearing_up, create, look
@@ -75,7 +75,7 @@ def _standing(connection: Connection, place: Place) -> Definitions | None:
         return None
     if place.state is not State.FULL and now.state is State.FULL:
         raise RestoreFailed(f"somebody made the database {place.name} meanwhile, with {', '.join(now.objects)} in it")
-    return definitions.capture(connection, place.name)
+    return capture(connection, place.name)
 
 
 def _moves(what: Definitions | None, from_: str, to: str) -> Iterator[str]:

@@ -21,6 +21,9 @@ from dwebbackup.sources.mysql.refusals import CHANGED, LOCKED, NO_RIGHT, ServerR
 
 ROUNDS = 5
 
+STILL_TIMEOUT = 10
+"""Seconds to wait for those who write: everybody else who wants to write waits behind us meanwhile."""
+
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
@@ -128,7 +131,7 @@ def _stillness(server: Server, tables: Sequence[str]) -> Iterator[tuple[str, Con
     """While this lasts, nothing is written: how that was done, and the connection that does it."""
     gate = server.connect()
     try:
-        execute(gate, f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT}")
+        execute(gate, f"SET SESSION lock_wait_timeout = {STILL_TIMEOUT}")
         yield _stop_writing(gate, tables), gate
         execute(gate, "UNLOCK TABLES")
     finally:

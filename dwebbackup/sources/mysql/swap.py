@@ -10,7 +10,8 @@ from enum import Enum
 
 from dwebbackup import clock
 from dwebbackup.errors import DatabaseRefused, DwebbackupError, TargetNotEmpty
-from dwebbackup.sources.mysql import census, definitions
+from dwebbackup.sources.mysql import census
+from dwebbackup.sources.mysql.capture import capture
 from dwebbackup.sources.mysql.connection import Connection, Server, close, execute, identifier
 from dwebbackup.sources.mysql.definitions import Definitions
 
@@ -83,7 +84,7 @@ def vacated(connection: Connection, server: Server, place: Place) -> Iterator[No
     if place.state is not State.EMPTY:
         yield
         return
-    found = definitions.capture(connection, place.name)
+    found = capture(connection, place.name)
     execute(connection, "USE information_schema")
     require_room(look(connection, place.name), replace=False)
     execute(connection, f"DROP SCHEMA {identifier(place.name)}")

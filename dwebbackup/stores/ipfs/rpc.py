@@ -11,7 +11,7 @@ from dwebbackup.errors import StoreUnreachable, WrongConfiguration
 from dwebbackup.links import cid as cids
 from dwebbackup.links.cid import Cid
 from dwebbackup.links.unixfs import V1_2025
-from dwebbackup.stores import Refused
+from dwebbackup.stores import NO_END, Refused, Waiting
 from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.web import Answer, Web
 
@@ -211,7 +211,7 @@ class Rpc:
         return Refused(f"{self.host} is not the RPC of an IPFS node: it answers {said}", _NOT_RPC)
 
 
-def rpc_at(address: Address, token: str = "") -> Rpc:
+def rpc_at(address: Address, token: str = "", waiting: Waiting = NO_END) -> Rpc:
     """The node at *address*. *token*: what the server before it wants to see."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Rpc(Web(address.base, timeout=address.timeout, ca=address.ca, headers=headers))
+    return Rpc(Web(address.base, timeout=address.timeout, ca=address.ca, headers=headers, waiting=waiting))

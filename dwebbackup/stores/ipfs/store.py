@@ -12,7 +12,17 @@ from dwebbackup.links.cid import Cid
 from dwebbackup.links.unixfs import cid_of, profiles_of
 from dwebbackup.links.uris import IPFS, cids_in
 from dwebbackup.ports import Stored, StoreTraits
-from dwebbackup.stores import LOOK_WHO_NEEDS_IT, Refused, TooLarge, check_name, check_prefix, check_size, is_name
+from dwebbackup.stores import (
+    LOOK_WHO_NEEDS_IT,
+    NO_END,
+    Refused,
+    TooLarge,
+    Waiting,
+    check_name,
+    check_prefix,
+    check_size,
+    is_name,
+)
 from dwebbackup.stores.ipfs.address import Address
 from dwebbackup.stores.ipfs.entries import Entry, newest, next_entry, of_name
 from dwebbackup.stores.ipfs.rpc import NodeError, rpc_at
@@ -36,8 +46,10 @@ class IpfsStore:
     The node is only asked for what it has itself, and never has to look for it on the network.
     """
 
-    def __init__(self, address: Address, name: str = "ipfs", token: str = "") -> None:
-        self._rpc = rpc_at(address, token)
+    def __init__(
+        self, address: Address, name: str = "ipfs", token: str = "", waiting: Waiting = NO_END
+    ) -> None:
+        self._rpc = rpc_at(address, token, waiting)
         self._address = address
         self._name = name
         self._root = f"/{address.folder}"

@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from dwebbackup.errors import WrongConfiguration
+from dwebbackup.stores import NO_END, Waiting
 from dwebbackup.stores.web import Web
 
 API_KEY = "Skynet-Api-Key"
@@ -14,7 +15,7 @@ _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?")
 _TIMEOUT = "60"
 
 
-def portal_at(url: str, token: str = "") -> Web:
+def portal_at(url: str, token: str = "", waiting: Waiting = NO_END) -> Web:
     """The portal at `skynet+https://portal/path?ca=FILE&timeout=SECONDS`, or `https://portal`. *token*: its API key.
 
     Raises `WrongConfiguration`, without what may be a secret.
@@ -26,7 +27,7 @@ def portal_at(url: str, token: str = "") -> Web:
     if not _SECONDS.fullmatch(timeout) or not float(timeout):
         raise WrongConfiguration(f"{timeout!r} is not a timeout", "write seconds: timeout=60")
     headers = {API_KEY: token} if token else {}
-    return Web(bare, timeout=float(timeout), ca=said.get("ca", ""), headers=headers)
+    return Web(bare, timeout=float(timeout), ca=said.get("ca", ""), headers=headers, waiting=waiting)
 
 
 def _require_address(url: str) -> None:
