@@ -145,14 +145,14 @@ def open_writer(key: Key, number: int, store: Store) -> Opened:
     return Opened(number, Catalog(below(store, key.id), key.id, number, access), rows, owner)
 
 
-def open_store(key: Key, store: Store) -> list[Opened]:
-    """Every writer of *store* that *key* opens, oldest first.
+def open_store(key: Key, store: Store, *, certain: bool = False) -> list[Opened]:
+    """Every writer of *store* that *key* opens, oldest first. *certain*: it must be certain that there is no other.
 
     Raises `NoSuchBackup` when there is none, and says whether the store is empty or holds other people's
     backups; `StoreUnreachable` when that cannot be told.
     """
     found, failures = _looked_for(key, store)
-    if failures and (not found or len(members(store)) == 1):
+    if failures and (certain or not found or len(members(store)) == 1):
         raise failures[0]
     if found:
         return found

@@ -103,7 +103,9 @@ class _Run:
         try:
             newest = self._catalog.newest_for_writing()
             before = self._last_of(sources, newest)
-            self._behind = repair.catch_up(self._catalog, before, self._options.stop)
+            with Renewals(self._checkpoints, self._checkpoints.put) as renewals:
+                stop = self._options.stop
+                self._behind = repair.catch_up(self._catalog, before, stop, renewals.renew_if_due)
             reuse = self._reusable(before)
         except BaseException:
             with contextlib.suppress(StoreUnreachable):  # nothing was stored that it could keep from being pruned
@@ -251,7 +253,7 @@ class _Run:
         unheard = self._announce(ref, links, answered)
         suspect = tuple(f"suspect: {tally.source}: {why}" for tally in manifest.tallies for why in tally.suspect)
         short = tuple(f"{it.facts.name} is incomplete: {why}" for it in taken for why in it.facts.shortfalls)
-        doubts = (*suspect, *short, *newest.doubts, *self._behind, *unheard)
+        doubts = (*suspect, *short, *newest.doubts, *_bare(newest), *self._behind, *unheard)
         doubts += (*self._checkpoints.clear(), *self._missed())
         return Done(
             Backup(ref, manifest, len(sealed), links),
@@ -302,3 +304,9 @@ def _average_before(source: Source, before: Sequence[Backup], catalog: Catalog) 
             if record.facts.name == source.name and record.streams:
                 return record.streams[0].average
     return None
+
+
+def _bare(newest: Newest) -> Iterator[str]:
+    """Which of several stores had nothing when this began: a disk that is not mounted looks like that, too."""
+    for name in newest.listing.bare:
+        yield f"store {name} had no backup, though others have: it is new, or was wiped, or its disk is not mounted"

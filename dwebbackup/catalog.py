@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from dwebbackup import lineage, tips
-from dwebbackup.errors import Damaged, NoSuchBackup, ToolMissing
+from dwebbackup.errors import Damaged, NoSuchBackup, StoreUnreachable, ToolMissing
 from dwebbackup.holdings import GENESIS, HEAD, PAST, Backup, Holdings, age, ahead, snapshot_of, sources_of
 from dwebbackup.lineage import Choice
 from dwebbackup.manifest import Manifest, ManifestRef
@@ -50,7 +50,8 @@ class Catalog(Holdings):
         refs = {choice.entry.ref for choice in choices}
         if len(refs) > 1:
             raise NoSuchBackup(
-                f"the newest backups of {', '.join(names)} are not the same one", "name it with --source"
+                f"the newest backups of {', '.join(names)} are not the same one",
+                "name the source with --source, where the command has it, or the backup",
             )
         _require_one(newest, refs)
         read = {tip.ref: tip for tip in newest.tips}
@@ -76,8 +77,15 @@ class Catalog(Holdings):
         return newest
 
     def matching(self, name: str) -> list[ManifestRef]:
-        """The manifests listed that people call *name* (`ManifestRef.is_called`)."""
-        return [ref for ref in self.refs() if ref.is_called(name)]
+        """The manifests listed that people call *name* (`ManifestRef.is_called`).
+
+        Raises `StoreUnreachable` where there is none, and one may be where nobody answered.
+        """
+        listing = self.listing()
+        found = [ref for ref in listing.found if ref.is_called(name)]
+        if not found and listing.unheard:
+            raise StoreUnreachable(f"there is no backup {name} where anybody answers, and {listing.unheard[0]}")
+        return found
 
     def find(self, name: str) -> Backup:
         """The backup that *name* fits alone, or `latest`. Raises `NoSuchBackup`, `Damaged`."""
@@ -96,9 +104,10 @@ class Catalog(Holdings):
         What cannot be read, and may be the one that is meant, is a doubt; but where the head or a later manifest
         vouches for it, raises `Damaged`. Raises `NoSuchBackup`.
         """
-        doubts: list[str] = []
+        listing = self.listing()
+        doubts = list(listing.unheard)
         vouched = set(self._named(doubts))
-        refs = sorted({*self.refs(), *vouched}, key=age, reverse=True)
+        refs = sorted({*listing.found, *vouched}, key=age, reverse=True)
         unread: list[str] = []
         for ref, read in zip(refs, self.read_all(refs, without=("history",)), strict=True):
             if isinstance(read, Backup):

@@ -58,13 +58,18 @@ def examine(patient: Patient, times: Times | None = None) -> Diagnosis:
     findings = list(_key(patient))
     writers: dict[int, str] = {}
     asked = patient.key is not None
+    bare = []
     for each in patient.stores:
         checked = check_store(each, patient.key, times or Times())
         found = checked.findings if each.required else map(_milder, checked.findings)
         findings += _named(f"store {each.store.name}", found)
         writers.update((opened.number, opened.catalog.writer) for opened in checked.opened)
         asked = asked and checked.asked
+        if checked.asked and not checked.opened:
+            bare.append(each.store.name)
     findings += _copies(patient)
+    if writers:
+        findings += [_without_any(name) for name in bare]
     for source in patient.sources:
         findings += _named(f"source {source.name}", _source(source))
     return Diagnosis(tuple(findings), tuple(sorted(writers.items())) if asked or writers else None)
@@ -114,6 +119,15 @@ def _copies(patient: Patient) -> Iterator[Finding]:
             "all backups lie in one store: whoever gets hold of it, or of its access key, can delete them",
             "keep a copy elsewhere, under credentials that no rented machine has: `dwebbackup repair` makes one",
         )
+
+
+def _without_any(store: str) -> Finding:
+    return Finding(
+        f"store {store}: copies",
+        "warning",
+        "it has no backup of this key, though another store has: it is new, or was wiped, or its disk is not mounted",
+        "`dwebbackup repair` copies them all into it; a backup only what it needs itself",
+    )
 
 
 def _source(source: Source) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self, TypeVar
 
 from dwebbackup import records
@@ -68,7 +68,18 @@ class Listing:
     found: Mapping[ManifestRef, Stored]
     """Oldest first."""
     unheard: tuple[str, ...] = ()
-    """Why what is newest may not be among them: no store that must have everything could be asked."""
+    """Why what is newest may not be among them: no store that must have everything could tell."""
+    standing: frozenset[ManifestRef] = frozenset()
+    """Those that were not pruned: what is listed by stores that must have everything, and of which something can be
+    deleted, as far as these have anything; another may be behind, or never lose anything.
+    """
+    by: Mapping[str, frozenset[ManifestRef]] = field(default_factory=dict)
+    """What each store lists that answered, by its name."""
+
+    @property
+    def bare(self) -> tuple[str, ...]:
+        """Names of the stores that list nothing, where others do."""
+        return tuple(name for name, refs in self.by.items() if not refs) if self.found else ()
 
 
 class Holdings:
@@ -103,20 +114,25 @@ class Holdings:
 
         Raises `StoreUnreachable` where nothing was found, and not all could be asked.
         """
-        found: dict[ManifestRef | None, Stored] = {}
-        certain, failures = False, []
+        found: dict[ManifestRef, Stored] = {}
+        heard: list[tuple[Member, frozenset[ManifestRef]]] = []
+        failures = []
         for member, outcome in ahead(self._listed_by, self._listing_members()):
             if isinstance(outcome, StoreUnreachable):
                 failures.append(outcome)
                 continue
-            certain = certain or member.required
-            for each in outcome:
-                found.setdefault(ManifestRef.parse_name(each.name.rpartition("/")[2]), each)
-        refs = sorted(filter(None, found), key=age)
-        if failures and not refs:
+            named = {ManifestRef.parse_name(each.name.rpartition("/")[2]): each for each in outcome}
+            listed = {ref: each for ref, each in named.items() if ref}
+            found = {**listed, **found}
+            heard.append((member, frozenset(listed)))
+        if failures and not found:
             raise failures[0]
-        unheard = () if certain else tuple(f"there may be newer backups: {failure}" for failure in failures)
-        return Listing({ref: found[ref] for ref in refs}, unheard)
+        return Listing(
+            {ref: found[ref] for ref in sorted(found, key=age)},
+            tuple(_unheard(heard, failures)),
+            _standing(heard),
+            {member.store.name: refs for member, refs in heard},
+        )
 
     def _listing_members(self) -> list[Member]:
         return [each for each in members(self.store) if each.store.traits.lists]
@@ -196,11 +212,34 @@ class Holdings:
 
     def restoration(self, identity: str) -> Restoration | None:
         """The word that the database of this *identity* was filled from a backup. Raises `Damaged`."""
-        try:
-            sealed = self.store.get(restoration_path(identity))
-        except ObjectMissing:
-            return None
-        return self.opened_restoration(restoration_path(identity), sealed)
+        name, failure = restoration_path(identity), None
+        for sealed in self.copies(name):
+            try:
+                return self.opened_restoration(name, sealed)
+            except (Damaged, KeyForbids) as error:
+                failure = error
+        if failure:
+            raise failure
+        return None
+
+    def copies(self, name: str) -> Iterator[bytes]:
+        """What has that name in each of several stores: who looks for more than its digest takes the one that is good.
+
+        Raises `StoreUnreachable` behind all that there are, where a store did not answer and none had it.
+        """
+        failure, found = None, False
+        for member in self._listing_members():
+            try:
+                data = member.store.get(name)
+            except ObjectMissing:
+                continue
+            except StoreUnreachable as error:
+                failure = error
+                continue
+            found = True
+            yield data
+        if failure and not found:
+            raise failure
 
     def opened_restoration(self, name: str, sealed: bytes) -> Restoration:
         """The one that belongs under this *name*. Raises `Damaged`, `KeyForbids`, `ToolMissing`."""
@@ -325,3 +364,20 @@ def weight(ref: ObjectRef) -> int:
 def age(ref: ManifestRef) -> tuple[int, str]:
     """To sort by, oldest first."""
     return ref.sequence, ref.sha256
+
+
+def _unheard(heard: Sequence[tuple[Member, frozenset[ManifestRef]]], failures: Sequence[object]) -> Iterator[str]:
+    """Why it is not certain that nothing newer is anywhere: nothing, where one that must have everything tells."""
+    if any(member.required and refs for member, refs in heard) or not any(refs for _, refs in heard):
+        return
+    yield from (f"there may be newer backups: {failure}" for failure in failures)
+    for member, _ in heard:
+        if member.required:
+            yield f"store {member.store.name}, which must have everything, has no backup, and another store has some"
+
+
+def _standing(heard: Sequence[tuple[Member, frozenset[ManifestRef]]]) -> frozenset[ManifestRef]:
+    telling = [(member, refs) for member, refs in heard if refs]
+    required = [(member, refs) for member, refs in telling if member.required]
+    deleting = [(member, refs) for member, refs in required if member.store.traits.deletes]
+    return frozenset(ref for _, refs in deleting or required or telling for ref in refs)

@@ -39,14 +39,16 @@ class Needs:
     """Which manifests and indexes cannot be read, so that what they name is not known."""
 
 
-def counting(newest: Newest) -> list[ManifestRef]:
-    """The manifests that count, newest first: the tips, and what these vouch for and some store still lists.
+def counting(newest: Newest, also: Iterable[str] = ()) -> list[ManifestRef]:
+    """The manifests that count, newest first: the tips, and what these vouch for and was not pruned since.
 
-    One that a tip does not vouch for was pruned before that tip was written, though a store may have kept it.
+    One that a tip does not vouch for was pruned before that tip was written, though a store may have kept it. What the
+    stores named in *also* list was not, whatever the others say.
     """
     tips = {tip.ref for tip in newest.tips}
     kept = {ref for tip in newest.tips for ref in tip.manifest.kept}
-    return sorted(tips | (kept & set(newest.refs)), key=age, reverse=True)
+    stands = newest.listing.standing.union(*(newest.listing.by.get(name, frozenset()) for name in also))
+    return sorted(tips | (kept & set(newest.refs) & stands), key=age, reverse=True)
 
 
 def needs_of(catalog: Catalog, refs: Iterable[ManifestRef], known: Iterable[Backup] = ()) -> Needs:

@@ -103,9 +103,7 @@ class Unasked:
         try:
             self._publisher.publish(announcement)
         except StoreUnreachable as error:
-            log.logger(__name__).warning(
-                "a public server was not told of the new head", server=self.name, why=str(error)
-            )
+            log.logger(__name__).info("a public server was not told of the new head", server=self.name, why=str(error))
 
 
 def publishers(config: Config, stop: threading.Event | None = None) -> tuple[Publisher, ...]:
@@ -153,7 +151,9 @@ def _filebase_name(store: StoreConfig, label: str, waiting: Waiting) -> Publishe
             f"store {store.called} has a name at Filebase, and no access key that could change it",
             f"set DWEBBACKUP_STORE_{as_variable(store.called)}_ACCESS_KEY_ID and …_SECRET_ACCESS_KEY",
         )
-    return FilebaseNames(AccessKey(secrets.access_key_id, secrets.secret_access_key), label, Web(NAMES, waiting=waiting))
+    return FilebaseNames(
+        AccessKey(secrets.access_key_id, secrets.secret_access_key), label, Web(NAMES, waiting=waiting)
+    )
 
 
 def _of_kind(config: Config, kinds: tuple[str, ...]) -> Iterator[StoreConfig]:

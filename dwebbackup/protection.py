@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
+from dwebbackup import clock
 from dwebbackup.checkpoint import Checkpoints
 from dwebbackup.errors import DwebbackupError, Interrupted
 from dwebbackup.ports import Progress, Store, members
 from dwebbackup.records import Signer
 
+RENEWED_EVERY = 3600
+"""Seconds between two checkpoints. They count for days, and one that is away holds up the others when it is tried."""
+
 
 class Protection:
     """Of the stores that *store* is made of, which begins at the prefix of *writer*; without a *signer*, of none.
+    *into*: the names of those that are repaired; none: all.
 
     A store that takes no checkpoint is no reason to stop: a repair looks again before a manifest comes into it.
     Safe for several threads.
     """
 
-    def __init__(self, store: Store, writer: str, signer: Signer | None) -> None:
+    def __init__(self, store: Store, writer: str, signer: Signer | None, into: Collection[str] = ()) -> None:
         run = secrets.token_hex(8)
-        stores = [each.store for each in members(store) if signer and each.store.traits.lists]
-        self._each = [Checkpoints(each, writer, run, signer) for each in stores if signer]
+        stores = [each.store for each in members(store) if not into or each.store.name in into]
+        self._each = [Checkpoints(each, writer, run, signer) for each in stores if signer and each.traits.lists]
         self._lock = threading.Lock()
+        self._tried = clock.monotonic()
         self.doubts: tuple[str, ...] = ()
         """What the user should know when it is over."""
 
     def __enter__(self) -> Self:
-        for checkpoints in self._each:
-            _try_to_put(checkpoints)
+        self._put()
         return self
 
     def __exit__(
@@ -39,11 +45,15 @@ class Protection:
         self.doubts = tuple(doubt for checkpoints in self._each for doubt in checkpoints.clear())
 
     def renew_if_due(self) -> None:
-        """Whoever calls waits for it: a checkpoint is small, and work that runs ahead of it would be unprotected."""
+        """Whoever calls waits for it: a checkpoint is small, and what ran ahead of it would be unprotected."""
         with self._lock:
-            for checkpoints in self._each:
-                if checkpoints.due:
-                    _try_to_put(checkpoints)
+            if clock.monotonic() - self._tried > RENEWED_EVERY:
+                self._put()
+
+    def _put(self) -> None:
+        for checkpoints in self._each:
+            _try_to_put(checkpoints)
+        self._tried = clock.monotonic()
 
     def during(self, progress: Progress) -> Progress:
         """The same *progress*, which keeps the checkpoints young."""

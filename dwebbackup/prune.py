@@ -182,8 +182,8 @@ def _waits(store: Store, now: float) -> str:
     if not fresh:
         return ""
     return (
-        f"a backup is under way, or was cut off less than {GRACE // 3600} hours ago ({len(fresh)} checkpoints): what it"
-        " may refer to stays"
+        f"a backup is under way, or a repair, or one was cut off less than {GRACE // 3600} hours ago ({len(fresh)}"
+        " checkpoints): what it may refer to stays"
     )
 
 

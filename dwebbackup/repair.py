@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,9 @@ from dwebbackup.ports import Member, Progress, Quiet, Several, members
 from dwebbackup.report.wording import count
 from dwebbackup.signed import Signed, look_at_signed
 from dwebbackup.whereabouts import Readings, Shortfall, Whereabouts, look, shortfalls
+
+PATIENCE = 600.0
+"""Seconds for which a backup, before it begins, copies what stores lack that are not required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Plan:
     """What cannot be repaired, since nobody can read what names it."""
     notes: tuple[str, ...]
     where: Whereabouts = field(repr=False)
+    needs: tuple[Need, ...] = field(repr=False)
+    """All that the backups that count need, lacking or not."""
     head: ManifestRef | None
     """What the head that counts says is newest."""
     out_of: tuple[str, ...]
@@ -89,7 +95,7 @@ def plan(opened: Opened, choice: Choice, progress: Progress | None = None) -> Pl
     if not newest.tips:
         raise NoSuchBackup(f"no backup of writer {catalog.number} can be read in {catalog.store.url}")
     where = look(stores)
-    needs = needs_of(catalog, counting(newest), newest.tips)
+    needs = needs_of(catalog, counting(newest, choice.out_of), newest.tips)
     readings = Readings()
     if choice.data:
         _read(readings, where, needs, progress or Quiet())
@@ -102,6 +108,7 @@ def plan(opened: Opened, choice: Choice, progress: Progress | None = None) -> Pl
         (*needs.unknown, *lost),
         tuple(_notes(where, needs, choice)),
         where,
+        tuple(needs.objects.values()),
         signed.head,
         choice.out_of,
     )
@@ -165,9 +172,11 @@ def carry_out(
     """Copy what is lacking: packs, indexes, manifests, then what stands under fixed names; then *publish* the head.
 
     Only bytes that fit their names are put. Wherever it is stopped, no store has a manifest more whose packs are not
-    in it, and the next repair goes on. Raises `Interrupted` when *stop* is set.
+    in it, and the next repair goes on. Where a prune came between the plan and this, the manifests are kept back.
+    Raises `Interrupted` when *stop* is set.
     """
-    copying = Copying(opened.catalog.store, planned.where, planned.out_of, stop or threading.Event())
+    stop = stop or threading.Event()
+    copying = Copying(opened.catalog.store, planned.where, planned.needs, stop, planned.out_of)
     progress = progress or Quiet()
     progress.begin("repairing", sum(need.size for each in planned.shortfalls for need in each.lacking))
     copying.copy(_targets(planned.shortfalls), progress.advance)
@@ -196,11 +205,17 @@ def _mended(shortfall: Shortfall, copying: Copying) -> Mended:
     return Mended(name, shortfall.member.required, copying.objects[name], copying.bytes[name], problem)
 
 
-def catch_up(catalog: Catalog, backups: Sequence[Backup], stop: threading.Event) -> tuple[str, ...]:
+def catch_up(
+    catalog: Catalog,
+    backups: Sequence[Backup],
+    stop: threading.Event,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> tuple[str, ...]:
     """Before a run: copy into each of several stores what it lacks of these *backups*; gives what could not be.
 
-    A store that has missed something in this run already is left alone, and told of by whoever saw that. Raises
-    `Interrupted` when *stop* is set.
+    What is required takes as long as it takes, and what is not, `PATIENCE`: no backup waits longer for a copy that it
+    does not need. *meanwhile* is called again and again. A store that has missed something in this run already is
+    left alone, and told of by whoever saw that. Raises `Interrupted` when *stop* is set, and what *meanwhile* does.
     """
     stores = members(catalog.store)
     if len(stores) < 2 or not backups:
@@ -211,9 +226,12 @@ def catch_up(catalog: Catalog, backups: Sequence[Backup], stop: threading.Event)
     except StoreUnreachable as error:
         return (f"whether every store has the last backups could not be told: {error}",)
     where = look(stores, leave_out=missed)
-    found = [_wanted(each, Choice()) for each in shortfalls(where, needs.objects.values())]
-    copying = Copying(catalog.store, where, (), stop)
-    copying.copy(_targets(found))
+    wanted = list(needs.objects.values())
+    found = [_wanted(each, Choice()) for each in shortfalls(where, wanted)]
+    copying = Copying(catalog.store, where, wanted, stop)
+    for required, seconds in ((True, math.inf), (False, PATIENCE)):
+        some = [each for each in found if each.member.required == required]
+        copying.copy(_targets(some), meanwhile=meanwhile, seconds=seconds)
     problems = {**where.problems, **copying.problems}
     return tuple(
         f"store {name} may lack parts of the last backups: {error}"

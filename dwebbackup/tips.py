@@ -8,7 +8,7 @@ from itertools import starmap
 
 from dwebbackup import lineage
 from dwebbackup.errors import Damaged, KeyForbids
-from dwebbackup.holdings import PAST, Backup, Holdings, age
+from dwebbackup.holdings import PAST, Backup, Holdings, Listing, age
 from dwebbackup.manifest import Head, ManifestRef, Summary
 
 
@@ -29,6 +29,8 @@ class Newest:
     """Sealed bytes of each, as listed."""
     told: tuple[Summary, ...] = ()
     """What manifests say of themselves that no history tells of."""
+    listing: Listing = field(default_factory=lambda: Listing({}))
+    """Of several stores, which of them lists what."""
 
     @property
     def parents(self) -> tuple[ManifestRef, ...]:
@@ -50,8 +52,9 @@ class Newest:
 
     @property
     def kept(self) -> tuple[ManifestRef, ...]:
-        """What the next manifest vouches for: everything listed but what anybody may have put there."""
-        return tuple(ref for ref in self.refs if ref not in self.passed or ref == self.lost)
+        """What the next manifest vouches for: everything that stands, but what anybody may have put there."""
+        stands = {*self.listing.standing, *(tip.ref for tip in self.tips)} if self.listing.found else set(self.refs)
+        return tuple(ref for ref in self.refs if ref == self.lost or (ref in stands and ref not in self.passed))
 
 
 def for_reading(holdings: Holdings) -> Newest:
@@ -141,11 +144,11 @@ def survey(holdings: Holdings, head: Head | None) -> Newest:
     if named is None or named.sequence < _highest(found) or named in found:
         seen = [ref for ref in hidden if ref in found]
         doubts += [f"{store.name} does not list backup {ref.id}, and has it" for ref in seen]
-        return Newest(tips, (*listed, *seen), tuple(doubts), passed=passed, sizes=sizes)
+        return Newest(tips, (*listed, *seen), tuple(doubts), passed=passed, sizes=sizes, listing=listing)
     absent = f"is not in {store.name}{'' if listed else ', which lists none'}"
     why = "cannot be read" if named in listed else absent
     doubts.insert(0, f"the head names backup {named.id}, and its manifest {why}")
-    return Newest(tips, listed, tuple(doubts), named, passed, sizes)
+    return Newest(tips, listed, tuple(doubts), named, passed, sizes, listing=listing)
 
 
 def _tips(holdings: Holdings, refs: Sequence[ManifestRef], passed: dict[ManifestRef, str]) -> list[Backup]:

@@ -28,9 +28,9 @@ class Filled:
 
 
 class Uploader:
-    """Seals packs and puts them; `submit` waits while too many are under way, which bounds memory.
+    """Seals packs and puts them; `submit` waits while as many are under way as there are threads, two at least.
 
-    *stored* is called under a lock with each pack once every required store has acknowledged it.
+    That bounds memory: each is held once, however many stores it goes to. *stored* is called under a lock with each pack once every required store has acknowledged it.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class Uploader:
         self._fingerprints = tuple(sorted(map(age.fingerprint, recipients)))
         self._stored = stored
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(threads + 1)
+        self._sealing = threading.Lock()
+        self._room = threading.BoundedSemaphore(max(threads, 2))
         self._pool = ThreadPoolExecutor(threads, "upload")
         self._failure: BaseException | None = None
 
@@ -77,7 +78,8 @@ class Uploader:
             self._room.release()
 
     def _put(self, filled: Filled) -> None:
-        entry, sealed = self._seal(filled)
+        with self._sealing:  # which holds a pack twice, and is quicker than what fills packs
+            entry, sealed = self._seal(filled)
         links = content_links(sealed, self._store.put(entry.path, sealed))
         missed = self._store.absent(entry.path) if isinstance(self._store, Several) else ()
         with self._lock:

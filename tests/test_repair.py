@@ -11,8 +11,9 @@ import pytest
 
 from calling import call
 from configuring import configured
-from dwebbackup import assemble, clock, documents, heads, records, repair
+from dwebbackup import assemble, clock, documents, heads, policy, records, repair
 from dwebbackup.catalog import GENESIS, HEAD
+from dwebbackup.checkpoint import GRACE
 from dwebbackup.errors import (
     Damaged,
     Interrupted,
@@ -25,11 +26,13 @@ from dwebbackup.errors import (
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.uris import ipfs_link
 from dwebbackup.manifest import Genesis, Head, Restoration, restoration_path
-from dwebbackup.ports import Member, Store, StoreTraits
+from dwebbackup.ports import Member, Quiet, Store, StoreTraits
+from dwebbackup.protection import Protection
 from dwebbackup.prune import plan as plan_prune
 from dwebbackup.prune import prune
 from dwebbackup.records import signer_of
 from dwebbackup.repair import Choice, Plan, Repaired
+from dwebbackup.selection import prune_each
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.mirrored import Mirrored
 from faulty import Fault, Faulty, Killed, MemoryStore, dead_from, flipped
@@ -318,6 +321,51 @@ def test_the_newer_ipns_record_counts_and_somebody_elses_does_not(one):
     assert [each.objects[ROOT + heads.IPNS_RECORD] for each in (one, two, three)] == [newest] * 3
 
 
+def ended_meanwhile(store: Store, plan: Plan) -> Repaired:
+    """A repair that was planned, then a backup of another machine, then the copying."""
+    back_up(store, CONTENTS[0])
+    return repair.carry_out(opened(store), plan)
+
+
+def test_a_head_that_a_backup_put_while_a_repair_copied_stays(one):
+    """Nobody saw that one when the repair was planned, hours ago."""
+    two, three = MemoryStore("two"), twin(one, "three")
+    three.objects[ROOT + HEAD] = b"junk"
+    store = several(one, two, three)
+    plan = planned(store, Choice(ipns_key=WRITER.head_keys.ipns))
+    assert {each.name: set(each.lacking) for each in plan.signed} == {
+        HEAD: {"two", "three"},
+        heads.IPNS_RECORD: {"two"},
+    }
+    done = ended_meanwhile(store, plan)
+    assert [each.problem for each in done.stores] == [None] * 3
+    for name in (HEAD, heads.IPNS_RECORD):
+        assert one.objects[ROOT + name] == two.objects[ROOT + name] == three.objects[ROOT + name]
+    assert [opened(each).catalog.head().sequence for each in (one, two, three)] == [4] * 3
+
+
+def test_a_newer_versions_head_that_came_while_a_repair_copied_stays(one, monkeypatch):
+    two = MemoryStore("two")
+    plan = planned(several(one, two))
+    head = records.read_line(Head, one.objects[ROOT + HEAD], WRITER.verify_key)
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "FORMAT", documents.FORMAT + 1)
+        two.put(ROOT + HEAD, newer := records.write_line(head, WRITER.sign_seed))
+    repair.carry_out(opened(several(one, two)), plan)
+    assert two.objects[ROOT + HEAD] == newer
+
+
+def test_no_head_is_put_where_nobody_can_tell_whether_it_is_older(one):
+    two = MemoryStore("two")
+    silent = Faulty(two, at={("get", 2): Fault.raise_before})  # the first one was for the plan
+    done = repaired(several(one, silent))
+    assert [call.name for call in silent.struck] == [ROOT + HEAD]
+    assert HEAD not in names(two)
+    assert "does not answer" in str(done.stores[1].problem)
+    repaired(several(one, two))
+    assert objects(two) == objects(one)
+
+
 # --- what was pruned ---
 
 
@@ -346,6 +394,101 @@ def test_after_a_prune_of_each_nothing_is_lacking(one):
         prune(writer, plan_prune(writer, writer.catalog.refs()[:2]))
     assert planned(several(one, two)).is_empty
     assert names(one) == names(two)
+
+
+DAY = 24 * 3600.0
+
+
+def with_one_manifest_lost(monkeypatch) -> tuple[MemoryStore, MemoryStore]:
+    """Two stores with backups of many days, of which the second lacks one manifest that counts."""
+    one = MemoryStore("one")
+    monkeypatch.setattr(clock, "now", lambda: one.now)
+    for each in range(3):
+        back_up(one, {"rows": noise(60_000, each)})
+        one.now += 10 * DAY
+    two = twin(one)
+    two.delete(f"{ROOT}manifests/{opened(one).catalog.refs()[0].name}")
+    return one, two
+
+
+def sweep_of(store: Store) -> tuple[str, ...]:
+    """A prune of each store that drops no backup, and why packs stay there; empty where they do not."""
+    done = prune_each(opened(store), policy.parse("last 3, floor 1"))
+    assert [each.pruned.manifests for each in done] == [()] * len(done)
+    return tuple(each.pruned.waits for each in done)
+
+
+def test_a_manifest_is_kept_back_where_a_prune_came_between(monkeypatch):
+    """What it names lay there unnamed, and was old enough to go; a reader key can tell no prune to wait."""
+    one, two = with_one_manifest_lost(monkeypatch)
+    store = several(one, two)
+    plan = planned(store)
+    before = names(two)
+    assert sweep_of(store) == ("", "")
+    assert names(two) < before
+    done = repair.carry_out(opened(store), plan)
+    assert "it was pruned meanwhile" in str(done.stores[1].problem)
+    assert [ref.sequence for ref in opened(two).catalog.refs()] == [2, 3]
+    assert errors(two) == []
+    assert repaired(store).stores[1].problem is None
+    assert objects(two) == objects(one)
+
+
+def test_while_a_repair_is_under_way_nothing_is_swept_and_afterwards_it_is(monkeypatch):
+    one, two = with_one_manifest_lost(monkeypatch)
+    store = several(one, two)
+    inside = opened(store).catalog.store
+    with Protection(inside, WRITER.id, signer_of(WRITER, ())) as protection:
+        plan = planned(store)
+        assert all("or a repair" in why for why in sweep_of(store))
+        done = repair.carry_out(opened(store), plan)
+    assert protection.doubts == ()
+    assert done.stores[1].problem is None
+    assert objects(two) == objects(one)
+    assert errors(two) == []
+    assert names(two, "checkpoints/") == set()
+    assert sweep_of(store) == ("", "")
+
+
+def test_a_repair_that_takes_days_keeps_its_checkpoints_young(one, monkeypatch):
+    now = 1000.0
+    ages = []
+
+    class Slow(MemoryStore):
+        def put(self, name: str, data: bytes) -> tuple[str, ...]:
+            nonlocal now
+            links = super().put(name, data)
+            if "/checkpoints/" not in name:
+                with lock:
+                    now += 3 * 3600
+                    self.now += 3 * 3600
+                    last = max(at for each, at in self.modified.items() if "/checkpoints/" in each)
+                    ages.append(self.now - last)
+            return links
+
+    lock = threading.Lock()
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    two = Slow("two")
+    store = several(one, two)
+    with Protection(opened(store).catalog.store, WRITER.id, signer_of(WRITER, ())) as protection:
+        done = repaired(store, progress=protection.during(Quiet()))
+    assert done.stores[1].problem is None
+    assert sum(ages) > 0
+    assert len(ages) * 3 * 3600 > GRACE / 2
+    assert max(ages) < GRACE / 2
+    assert names(two, "checkpoints/") == set()
+
+
+def test_a_store_that_takes_no_checkpoint_is_repaired_all_the_same(one):
+    two, three = MemoryStore("two"), MemoryStore("three")
+    deaf = Faulty(two, lambda call: Fault.refuse if "/checkpoints/" in call.name else None)
+    store = several(one, deaf, three)
+    with Protection(opened(store).catalog.store, WRITER.id, signer_of(WRITER, ())) as protection:
+        assert len(names(three, "checkpoints/")) == 1
+        repaired(store)
+    assert deaf.struck
+    assert objects(two) == objects(three) == objects(one)
+    assert "holds up pruning" in protection.doubts[0]
 
 
 # --- which stores ---
@@ -603,6 +746,18 @@ def test_stores_are_chosen_by_name(folders, tmp_path):
     assert not (tmp_path / "there" / "w").exists()
 
 
+def test_a_repair_leaves_word_in_the_stores_it_repairs_and_a_reader_key_none(folders, tmp_path):
+    """Where nothing may be deleted, an empty checkpoint shows that there was one."""
+    undeletable = folders | {"STORE": f"{folders['STORE']}&deletes=no"}
+    there = LocalStore(tmp_path / "there")
+    for options, key, found in (["--to", "here"], WRITER, 0), ([], WRITER.reader, 0), ([], WRITER, 1), ([], OWNER, 2):
+        call("repair", *options, **undeletable | {"KEY": key.line if key is not OWNER else key.words})
+        assert [there.head(ROOT + name).size for name in names(there, "checkpoints/")] == [0] * found
+    call("repair", "--dry-run", **undeletable)
+    assert len(names(there, "checkpoints/")) == 2
+    assert names(LocalStore(tmp_path / "here"), "checkpoints/") == set()
+
+
 def test_a_bucket_an_ipfs_node_and_a_folder_mend_each_other(tmp_path: Path, ceph: Ceph, ipfs_node: IpfsNode):
     """Each on a real server; each in turn loses something, and the bucket everything."""
     bucket = ceph.bucket()
@@ -686,6 +841,60 @@ def test_catching_up_stops_when_asked(one):
     catalog = opened(several(one, MemoryStore("two"))).catalog
     with pytest.raises(Interrupted):
         repair.catch_up(catalog, catalog.newest().tips, stop)
+
+
+class Uplink(MemoryStore):
+    """Takes an hour for each pack, by the clock that *hours* tells; and no more than ten ahead of a checkpoint."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.hours = 0
+        self._ahead = 0
+        self._changed = threading.Condition()
+
+    def put(self, name: str, data: bytes) -> tuple[str, ...]:
+        with self._changed:
+            if "/checkpoints/" in name:
+                self._ahead = 0
+                self._changed.notify_all()
+            if "/packs/" in name:
+                self._changed.wait_for(lambda: self._ahead < 10, timeout=60)
+                self._ahead += 1
+                self.hours += 1
+            return super().put(name, data)
+
+
+@pytest.fixture
+def uplink(monkeypatch) -> Uplink:
+    store = Uplink("two")
+    monkeypatch.setattr(clock, "monotonic", lambda: store.hours * 3600.0)
+    return store
+
+
+BIG = {"rows": noise(2_000_000, 1)}
+
+
+def test_a_store_that_is_not_required_holds_up_no_backup_while_it_catches_up(uplink):
+    one = MemoryStore("one")
+    packs = back_up(one, BIG).backup.manifest.packs
+    assert packs > GRACE / 2 / 3600
+    done = back_up(several(one, uplink, best_effort=("two",)), BIG)
+    assert done.doubts == ("store two may lack parts of the last backups: copying took longer than 10 minutes",)
+    assert 0 < len(names(uplink, "packs/")) < packs // 2
+    assert len(names(uplink, "manifests/")) == 1  # the new one alone
+    repaired(several(one, uplink))
+    assert errors(uplink) == []
+
+
+def test_a_required_store_catches_up_for_as_long_as_it_takes(uplink):
+    """Longer than a checkpoint counts that nobody renews."""
+    one = MemoryStore("one")
+    packs = back_up(one, BIG).backup.manifest.packs
+    done = back_up(several(one, uplink), BIG)
+    assert done.doubts == ()
+    assert uplink.hours >= packs > GRACE / 2 / 3600
+    assert restored(uplink) == BIG
+    assert names(uplink, "checkpoints/") == set()
 
 
 def test_a_backup_brings_a_store_up_to_date_that_was_away():

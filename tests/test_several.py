@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from dwebbackup import needs
 from dwebbackup.access import open_store
-from dwebbackup.errors import DwebbackupError, StoreUnreachable
+from dwebbackup.errors import Damaged, DwebbackupError, StoreUnreachable
 from dwebbackup.links.skyfile import skylink_of
 from dwebbackup.links.unixfs import cid_of
-from dwebbackup.manifest import Index, StoreNote, pack_path
+from dwebbackup.manifest import Index, ManifestRef, Restoration, StoreNote, pack_path, restoration_path
 from dwebbackup.ports import Member, Store, StoreTraits
+from dwebbackup.records import signer_of
 from dwebbackup.stores.mirrored import Mirrored
 from faulty import Fault, Faulty, MemoryStore, dead_from
-from synthetic import OWNER, ROOT, back_up, names, noise, opened, restored, small_pieces
+from synthetic import OWNER, ROOT, WRITER, back_up, names, noise, opened, restored, small_pieces
 
 ONE = {"rows": noise(120_000, 1)}
 TWO = {"rows": noise(120_000, 1) + noise(60_000, 2)}
@@ -258,3 +260,83 @@ def test_what_was_missed_in_one_run_is_not_told_of_the_next():
     store = both(one, Faulty(two, at={("put", 1): Fault.raise_before}), required=False)
     assert back_up(store, ONE).doubts
     assert back_up(store, ONE).doubts == ()
+
+
+# --- what was pruned, and what nobody could tell ---
+
+
+def drop(store: MemoryStore, done) -> None:
+    """As a prune does, of this store alone."""
+    store.delete(f"{ROOT}manifests/{done.backup.ref.name}")
+
+
+@pytest.mark.parametrize("required", [True, False], ids=["and deletes nothing", "and is not required"])
+def test_what_was_pruned_does_not_come_back_because_another_store_has_it_still(required: bool):
+    one, two = MemoryStore("one"), MemoryStore("two", traits=StoreTraits(deletes=not required))
+    first, *_ = [back_up(both(one, two, required=required), contents) for contents in (ONE, TWO)]
+    drop(one, first)
+    for _ in range(2):
+        newest = opened(both(one, two, required=required)).catalog.newest()
+        assert first.backup.ref in newest.refs
+        assert first.backup.ref not in needs.counting(newest)
+        assert back_up(both(one, two, required=required), TWO).doubts == ()
+        assert f"manifests/{first.backup.ref.name}" not in names(one)
+    assert first.backup.ref not in opened(one).catalog.tip().manifest.kept
+
+
+def test_what_a_named_store_has_was_not_pruned():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    first, *_ = [back_up(both(one, two, required=False), contents) for contents in (ONE, TWO)]
+    drop(one, first)
+    newest = opened(both(one, two, required=False)).catalog.newest()
+    assert first.backup.ref in needs.counting(newest, ["two"])
+
+
+def test_a_required_store_that_lost_everything_is_no_witness():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    first, *_ = [back_up(both(one, two, required=False), contents) for contents in (ONE, TWO)]
+    one.objects.clear()
+    newest = opened(both(one, two, required=False)).catalog.newest()
+    assert first.backup.ref in needs.counting(newest)
+    (doubt,) = opened(both(one, two, required=False)).catalog.latest().doubts
+    assert "store one, which must have everything, has no backup" in doubt
+
+
+def test_a_backup_says_which_store_had_nothing_before_it():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    assert back_up(both(one, two), ONE).doubts == ()
+    two.objects.clear()
+    (doubt,) = back_up(both(one, two), ONE).doubts
+    assert "store two had no backup, though others have" in doubt
+    assert restored(two) == ONE
+
+
+def test_a_time_or_a_name_is_not_looked_for_in_vain_where_who_must_have_everything_is_away():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(both(one, two, required=False), ONE)
+    back_up(both(one, Faulty(two, at={"put": Fault.raise_before}), required=False), TWO)
+    catalog = opened(both(Faulty(one, dead_from(1)), two, required=False)).catalog
+    assert any("there may be newer backups" in doubt for doubt in catalog.before("2999-01-01T00:00:00Z").doubts)
+    with pytest.raises(StoreUnreachable, match="there is no backup 2 where anybody answers"):
+        catalog.find("2")
+
+
+def test_a_new_writer_is_not_numbered_while_somebody_may_have_it():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    back_up(both(one, two, required=False), ONE)
+    away = both(Faulty(one, dead_from(1)), two, required=False)
+    assert len(open_store(OWNER, away)) == 1
+    with pytest.raises(StoreUnreachable):
+        open_store(OWNER, away, certain=True)
+
+
+def test_of_a_restorations_copies_the_good_one_counts():
+    one, two = MemoryStore("one"), MemoryStore("two")
+    catalog = opened(both(one, two)).catalog
+    told = Restoration(WRITER.id, "app", "new", "old", WRITER.id, ManifestRef(1, "ab" * 32), "2026-11-20T03:00:00Z")
+    catalog.put_restoration(told, signer_of(WRITER, ()))
+    one.put(f"{ROOT}{restoration_path('new')}", b"junk")
+    assert catalog.restoration("new") == told
+    two.put(f"{ROOT}{restoration_path('new')}", b"junk")
+    with pytest.raises(Damaged):
+        catalog.restoration("new")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dwebbackup import networks
 from dwebbackup.assemble.places import Means, known_stores, place
-from dwebbackup.config import Config
+from dwebbackup.config import Config, StoreConfig
 from dwebbackup.errors import StoreUnreachable
 from dwebbackup.ports import Member, Store
 from dwebbackup.stores import Place
@@ -24,19 +24,20 @@ QUICK = 20.0
 PATIENT = 300.0
 """Seconds for which work that would be lost waits for a store."""
 
-UPLOADS = 4
-"""Packs put at once into a store that is far away; a disk gains nothing from more than one."""
+UPLOADS, UPLOADS_TO_SEVERAL = 4, 3
+"""Packs put at once into a store that is far away, and into several: what speaks to each takes memory, too. A disk
+gains nothing from more than one.
+"""
 
 
 def store(config: Config, stop: threading.Event | None = None) -> Store:
     """The store, or all of them as one, for reading. *stop* ends its waits. Raises `WrongConfiguration`."""
-    return _for_reading(_places(config, stop), stop, linked=_linked(config, stop))
+    return _for_reading(_places(config, stop, reading=True), stop, linked=_linked(config, stop))
 
 
 def prepared_store(config: Config, stop: threading.Event | None = None) -> Store:
     """The same for writing: begun, if nobody did before. Raises `StoreUnreachable` when that cannot be."""
-    places = _places(config, stop)
-    _prepare(places, PATIENT, stop)
+    places = _prepare(_places(config, stop), PATIENT, stop)
     return _for_writing(config, places, stop)
 
 
@@ -44,8 +45,7 @@ def quick_and_patient_store(config: Config, stop: threading.Event | None = None)
     """The same store twice, begun if it was not: the first soon says that it does not answer, the other one is for work
     that would be lost. Raises `StoreUnreachable`.
     """
-    places = _places(config, stop)
-    _prepare(places, QUICK, stop)
+    places = _prepare(_places(config, stop), QUICK, stop)
     return _for_reading(places, stop, QUICK), _for_writing(config, places, stop)
 
 
@@ -55,18 +55,45 @@ class _Configured:
 
     place: Place
     required: bool
+    failure: StoreUnreachable | None = None
+    """Why it could not be begun just now, and is left alone for a while."""
+
+    def hurried(self, stop: threading.Event | None) -> Retrying:
+        """One that costs little time when it does not answer: there are others."""
+        return Retrying(self.place, budget=QUICK, hurried=True, stop=stop)
 
 
-def _places(config: Config, stop: threading.Event | None) -> tuple[_Configured, ...]:
-    means = Means(stop, (lambda link: networks.carrier(config).fetch(link)) if config.gateways else None)
-    return tuple(_Configured(place(each, means), each.required) for each in known_stores(config))
+def _places(config: Config, stop: threading.Event | None, *, reading: bool = False) -> tuple[_Configured, ...]:
+    """One that hangs is soon given up where others are there to ask, or need not have everything."""
+    stores = known_stores(config)
+    fetch = (lambda link: networks.carrier(config, stop=stop).fetch(link)) if config.gateways else None
+
+    def configured(each: StoreConfig) -> _Configured:
+        hurried = len(stores) > 1 and (reading or not each.required)
+        return _Configured(place(each, Means(stop, fetch, QUICK if hurried else math.inf)), each.required)
+
+    return tuple(map(configured, stores))
 
 
-def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event | None) -> None:
+def _prepare(places: Sequence[_Configured], budget: float, stop: threading.Event | None) -> tuple[_Configured, ...]:
     """Raises what hinders one that is required; another one that cannot be begun is left out by and by."""
-    for each in places:
-        with nullcontext() if each.required else suppress(StoreUnreachable):
-            Retrying(each.place, budget=budget if each.required else QUICK, stop=stop).prepare()
+
+    def begun(each: _Configured) -> _Configured:
+        if not each.required:
+            return replace(each, failure=_failure(each, stop))
+        Retrying(each.place, budget=budget, stop=stop).prepare()
+        return each
+
+    return tuple(map(begun, places))
+
+
+def _failure(each: _Configured, stop: threading.Event | None) -> StoreUnreachable | None:
+    """Why it cannot be begun, if it cannot."""
+    try:
+        each.hurried(stop).prepare()
+    except StoreUnreachable as error:
+        return error
+    return None
 
 
 def _linked(config: Config, stop: threading.Event | None) -> Store | None:
@@ -75,7 +102,7 @@ def _linked(config: Config, stop: threading.Event | None) -> Store | None:
         return None
     from dwebbackup.stores.linked import Linked  # noqa: PLC0415  # as with S3Store
 
-    return Retrying(Linked(networks.carrier(config)), budget=QUICK, stop=stop)
+    return Retrying(Linked(networks.carrier(config, stop=stop)), budget=QUICK, stop=stop)
 
 
 def _for_reading(
@@ -87,15 +114,17 @@ def _for_reading(
     if len(places) == 1:
         only = Retrying(places[0].place, budget=budget, stop=stop)
         return Mirrored([Member(only)], linked) if linked else only
-    each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
-    return Mirrored(tuple(each), linked)
+    return Mirrored(_quick(places, stop), linked, patience=budget - QUICK, stop=stop)
+
+
+def _quick(places: Sequence[_Configured], stop: threading.Event | None) -> tuple[Member, ...]:
+    """None of them is waited for: there are the others."""
+    return tuple(Member(Resting(each.hurried(stop), failure=each.failure), each.required) for each in places)
 
 
 def store_and_links(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
     """The stores for reading what *linked* has, too, where there are links: none of them is waited for."""
-    places = _places(config, stop)
-    each = (Member(Resting(Retrying(each.place, budget=QUICK, stop=stop)), each.required) for each in places)
-    return Mirrored(tuple(each), linked)
+    return Mirrored(_quick(_places(config, stop, reading=True), stop), linked)
 
 
 def store_to_mend(config: Config, linked: Store | None, stop: threading.Event | None = None) -> Store:
@@ -103,19 +132,11 @@ def store_to_mend(config: Config, linked: Store | None, stop: threading.Event | 
     uploads = Bucket(config.rate) if config.rate else None
 
     def mendable(each: _Configured) -> Member:
-        budget = PATIENT if _begins(each.place, stop) else QUICK
-        store = Resting(Retrying(each.place, budget=budget, stop=stop))
+        failure = _failure(each, stop)
+        store = Resting(each.hurried(stop) if failure else Retrying(each.place, stop=stop), failure=failure)
         return Member(Throttled(store, uploads, stop=stop) if uploads else store, each.required)
 
     return Mirrored(tuple(map(mendable, _places(config, stop))), linked)
-
-
-def _begins(place: Place, stop: threading.Event | None) -> bool:
-    try:
-        Retrying(place, budget=QUICK, stop=stop).prepare()
-    except StoreUnreachable:
-        return False
-    return True
 
 
 def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.Event | None) -> Store:
@@ -130,7 +151,7 @@ def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.
     patient = (
         Member(paced(Retrying(each.place, stop=stop)))
         if each.required
-        else Member(Resting(paced(Retrying(each.place, budget=QUICK, stop=stop))), required=False)
+        else Member(Resting(paced(each.hurried(stop)), failure=each.failure), required=False)
         for each in places
     )
     return Mirrored(tuple(patient))
@@ -138,4 +159,5 @@ def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.
 
 def uploads(config: Config) -> int:
     """How many packs to put at once."""
-    return 1 if all(each.kind == "file" for each in known_stores(config)) else UPLOADS
+    far = sum(each.kind != "file" for each in known_stores(config))
+    return (1, UPLOADS)[far] if far < 2 else UPLOADS_TO_SEVERAL

@@ -115,7 +115,9 @@ def _s3d(store: StoreConfig, means: Means) -> Place:
 def _s3d_admin(store: StoreConfig, means: Means) -> Admin:
     from dwebbackup.stores.flushing import admin_of  # noqa: PLC0415
 
-    return admin_of(_address(store), store.option("admin"), store.secrets.token if store.secrets else "", means.waiting(store))
+    return admin_of(
+        _address(store), store.option("admin"), store.secrets.token if store.secrets else "", means.waiting(store)
+    )
 
 
 def _portal(store: StoreConfig, means: Means) -> Place:

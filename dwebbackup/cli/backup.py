@@ -13,6 +13,7 @@ from dwebbackup.access import below
 from dwebbackup.backup import Done, Options, back_up
 from dwebbackup.cli.choosing import writer_numbers
 from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.config import Config
 from dwebbackup.errors import KeyForbids
@@ -56,6 +57,7 @@ def command(
     One of another database than the last under this name, or of one that has lost most of its rows or tables, is
     stored and marked as suspect: it never takes the place of a good one. Exit status 3.
     """
+    give_back_large_buffers()
     config = session.config(sources=sources, jobs=jobs, max_snapshot=max_snapshot, rate=rate)
     key = key_of(config)
     if isinstance(key, ReaderKey):

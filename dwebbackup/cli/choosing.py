@@ -43,7 +43,7 @@ def writer_numbers(key: Key, config: Config) -> list[int]:
     if not assemble.has_begun(config):
         return []
     try:
-        return [opened.number for opened in open_store(key, assemble.store(config, STOP))]
+        return [opened.number for opened in open_store(key, assemble.store(config, STOP), certain=True)]
     except NoSuchBackup:
         return []
 
@@ -66,7 +66,7 @@ def find(writers: Sequence[Opened], wanted: Wanted) -> tuple[Opened, Backup]:
     """The backup, with its writer. Raises `NoSuchBackup`, `WrongConfiguration`, `Damaged`."""
     moment = _moment(wanted)
     if wanted.at_least is not None:
-        _require_sequence(writers, wanted.at_least)
+        _require_sequence(writers, wanted.at_least, wanted.source)
     if moment:
         return _before(writers, moment, wanted.source)
     if wanted.name == "latest":
@@ -127,8 +127,8 @@ def _parse_time(text: str) -> str:
         raise WrongConfiguration(f"{text!r} is not a time", "write 2026-11-20T03:00, in UTC") from None
 
 
-def _require_sequence(writers: Sequence[Opened], sequence: int) -> None:
-    newest = latest(writers)[1].ref
+def _require_sequence(writers: Sequence[Opened], sequence: int, source: str | None) -> None:
+    newest = latest(writers, source)[1].ref
     if newest.sequence < sequence:
         raise Damaged(
             f"the newest backup here, {newest.id}, is older than the backup {sequence} that you know of",

@@ -77,7 +77,7 @@ def _patient(config: Config, faults: list[WrongConfiguration]) -> Patient:
     for store in config.stores:
         with Noting(faults):
             stores.append(assemble.bare_store(store))
-    if len(config.stores) != 1:
+    if len(config.stores) != 1 or not config.stores[0].required:
         with Noting(faults):
             assemble.store(config)
     with Noting(faults):

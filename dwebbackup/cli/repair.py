@@ -12,13 +12,17 @@ from dwebbackup import assemble, clock, heads
 from dwebbackup.access import Opened, open_store
 from dwebbackup.cli.choosing import none_yet
 from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.session import Session, key_of, with_session
 from dwebbackup.config import Config
-from dwebbackup.errors import DwebbackupError, StoreUnreachable
-from dwebbackup.keys import Key, OwnerKey, ReaderKey
+from dwebbackup.errors import DwebbackupError, Incomplete, StoreUnreachable
+from dwebbackup.exclusive import exclusive
+from dwebbackup.keys import Key, OwnerKey, ReaderKey, WriterKey
 from dwebbackup.links.uris import IPFS, SIA
 from dwebbackup.networks import networks, publishers
-from dwebbackup.ports import HeadKeys, Progress, Publisher, Store
+from dwebbackup.ports import Progress, Publisher, Store
+from dwebbackup.protection import Protection
+from dwebbackup.records import signer_of
 from dwebbackup.repair import Choice, Plan, Repaired, carry_out, plan
 from dwebbackup.report.wording import count, size
 from dwebbackup.whereabouts import Shortfall
@@ -51,6 +55,7 @@ def command(session: Session, dry_run: bool, data: bool, into: tuple[str, ...], 
     Exit status: 0 when every store has everything; 3 when something could not be repaired, which is named; 13 when a
     store that is required did not answer.
     """
+    give_back_large_buffers()
     config = session.config()
     key = key_of(config)
     store = _store(config, dry_run=dry_run)
@@ -77,18 +82,22 @@ def _store(config: Config, *, dry_run: bool) -> Store:
 def _repair(
     opened: Opened, key: Key, choice: Choice, told: Sequence[Publisher], progress: Progress, *, dry_run: bool
 ) -> _Done:
-    found = plan(opened, replace(choice, ipns_key=_head_keys(key, opened.number).ipns), progress)
+    """In step with backups on this machine; and so that nothing is pruned meanwhile, where the key can say so."""
+    line = key.writer(opened.number) if isinstance(key, OwnerKey) else key
+    choice = replace(choice, ipns_key=line.head_keys.ipns)
     if dry_run:
-        return _Done(opened.number, found, None)
-    publish = _publishing(opened, key, told)
-    return _Done(opened.number, found, carry_out(opened, found, stop=STOP, progress=progress, publish=publish))
+        return _Done(opened.number, plan(opened, choice, progress), None)
+    catalog = opened.catalog
+    signer = None if isinstance(line, ReaderKey) else signer_of(line, ())
+    with exclusive(catalog.writer), Protection(catalog.store, catalog.writer, signer, choice.into) as protection:
+        shown = protection.during(progress)
+        found = plan(opened, choice, shown)
+        publish = _publishing(opened, line, told)
+        done = carry_out(opened, found, stop=STOP, progress=shown, publish=publish)
+    return _Done(opened.number, found, replace(done, doubts=(*done.doubts, *protection.doubts)))
 
 
-def _head_keys(key: Key, number: int) -> HeadKeys:
-    return (key.writer(number) if isinstance(key, OwnerKey) else key).head_keys
-
-
-def _publishing(opened: Opened, key: Key, told: Sequence[Publisher]) -> Callable[[], Sequence[str]]:
+def _publishing(opened: Opened, key: WriterKey | ReaderKey, told: Sequence[Publisher]) -> Callable[[], Sequence[str]]:
     """Tells the networks of the newest head, which only those can who could have written it."""
 
     def publish() -> Sequence[str]:
@@ -100,11 +109,10 @@ def _publishing(opened: Opened, key: Key, told: Sequence[Publisher]) -> Callable
             return [f"the networks were not told of the newest backup again: {error}"]
         if not head:
             return ()
-        writer = key.writer(opened.number) if isinstance(key, OwnerKey) else key
         links = {link.partition("://")[0] + "://": link for link in reversed(head.manifest.links)}
         if IPFS not in links:
             return ()
-        announcement = heads.announcement(writer, head.sequence, links[IPFS], links.get(SIA), clock.now())
+        announcement = heads.announcement(key, head.sequence, links[IPFS], links.get(SIA), clock.now())
         return heads.publish(announcement, told)
 
     return publish
@@ -130,7 +138,8 @@ def _doubts(done: _Done) -> Iterator[str]:
 
 def _status(done: Sequence[_Done], otherwise: int | None) -> int | None:
     down = any(each.problem and each.member.required for one in done for each in one.plan.shortfalls)
-    failed = any(each.problem and each.required for one in done if one.repaired for each in one.repaired.stores)
+    put = [each for one in done if one.repaired for each in one.repaired.stores]
+    failed = any(each.problem and each.required and not isinstance(each.problem, Incomplete) for each in put)
     return StoreUnreachable.exit_status if down or failed else otherwise
 
 

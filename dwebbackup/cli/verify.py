@@ -13,8 +13,9 @@ from dwebbackup.access import Opened, open_store
 from dwebbackup.catalog import Backup
 from dwebbackup.cli.choosing import Wanted, find
 from dwebbackup.cli.edge import STOP
+from dwebbackup.cli.memory import give_back_large_buffers
 from dwebbackup.cli.session import Session, key_of, with_session
-from dwebbackup.errors import Damaged, Incomplete
+from dwebbackup.errors import Damaged, Incomplete, StoreUnreachable
 from dwebbackup.report.wording import count, size
 from dwebbackup.stock import StoreReport
 from dwebbackup.verify import Report, verify
@@ -43,6 +44,7 @@ def command(session: Session, backup: str | None, data: float | None) -> int | N
     suspect is named, and no error: it is whole, though perhaps not of the database that was meant.
     BACKUP as with `dwebbackup restore`; without it, all backups are checked.
     """
+    give_back_large_buffers()
     config = session.config()
     writers = open_store(key_of(config), assemble.store(config, STOP))
     todo: list[tuple[Opened, Backup | None]] = [(opened, None) for opened in writers]
@@ -62,8 +64,14 @@ def command(session: Session, backup: str | None, data: float | None) -> int | N
     document = {"ok": report.ok, "findings": findings, **figures, "stores": stores}
     session.report(document, _text(report), good=not findings)
     if not report.ok:
-        return Damaged.exit_status
+        return StoreUnreachable.exit_status if _is_only_unheard(report) else Damaged.exit_status
     return Incomplete.exit_status if _is_odd(report) else None
+
+
+def _is_only_unheard(report: Report) -> bool:
+    """Whether nothing is wrong but that a store did not answer."""
+    away = {f"store {store.name}" for store in report.stores if store.problem}
+    return all(finding.what in away for finding in report.findings if finding.severity == "error")
 
 
 def _is_odd(report: Report) -> bool:
@@ -100,9 +108,13 @@ def _text(report: Report) -> str:
     lines = [f"{finding.severity}: {finding.what}: {finding.message}" for finding in report.findings]
     read = f", {size(report.bytes_read)} read and decrypted" if report.bytes_read else ""
     figures = f"{count(report.backups, 'backup')}, {count(report.packs, 'pack')}{read}"
-    verdict = "NOT WHOLE" if not report.ok else "whole, and odd" if _is_odd(report) else "ok"
+    verdict = _broken(report) if not report.ok else "whole, with warnings" if _is_odd(report) else "ok"
     stores = map(_line, report.stores) if len(report.stores) > 1 else ()
     return "\n".join([*lines, *stores, f"{verdict}: {figures}"])
+
+
+def _broken(report: Report) -> str:
+    return "NOT ALL VERIFIED" if _is_only_unheard(report) else "NOT WHOLE"
 
 
 def _line(store: StoreReport) -> str:

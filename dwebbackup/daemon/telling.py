@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dwebbackup import clock, heads
 from dwebbackup.daemon.journal import Journal
 from dwebbackup.daemon.parts import Parts
-from dwebbackup.errors import DwebbackupError, ObjectMissing
+from dwebbackup.errors import Damaged, DwebbackupError
 from dwebbackup.report import log
 
 DAY = 24 * 3600.0
@@ -45,11 +45,15 @@ def _tell(parts: Parts) -> tuple[str, ...]:
     head = catalog.head()
     if head is None:
         return ()
-    try:
-        record = catalog.store.get(heads.IPNS_RECORD)
-    except ObjectMissing:
-        return ()  # that backup is of a version that made none
-    announcement = heads.announced_before(parts.writer, record, head.manifest.links)
-    if announcement.sequence != head.sequence:
-        return ()  # a backup ended between the two, or is just about to tell them itself
-    return heads.publish(announcement, parts.publishers)
+    damage: Damaged | None = None
+    for record in catalog.copies(heads.IPNS_RECORD):
+        try:
+            announcement = heads.announced_before(parts.writer, record, head.manifest.links)
+        except Damaged as error:
+            damage = error
+            continue
+        if announcement.sequence == head.sequence:
+            return heads.publish(announcement, parts.publishers)
+    if damage:
+        raise damage
+    return ()  # a backup ended between the two, or is just about to tell them itself; or it was of a version without

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from dwebbackup import records
+from dwebbackup import clock, records
 from dwebbackup.errors import Damaged, DwebbackupError, Interrupted, ObjectMissing, StoreUnreachable
 from dwebbackup.manifest import digest_in
 from dwebbackup.ports import Member, Store, Stored, StoreTraits
@@ -20,6 +20,10 @@ AT_ONCE = 8
 """Calls of one member under way at once, at most."""
 
 
+PAUSE = 10.0
+"""Seconds between two rounds through all of them."""
+
+
 class Mirrored:
     """*members* as one `Store`.
 
@@ -29,9 +33,22 @@ class Mirrored:
     it could not even be asked.
 
     *linked* is asked last, by links: what strangers' gateways have.
+
+    *patience*: seconds for which a get or a head waits for stores that do not answer, where no other one has what is
+    asked for; by default, none. *stop* ends that at once; the call then raises `Interrupted`. *sleep*
+    and *monotonic* are for tests.
     """
 
-    def __init__(self, members: Sequence[Member], linked: Store | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        linked: Store | None = None,
+        *,
+        patience: float = 0.0,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], object] | None = None,
+        monotonic: Callable[[], float] = clock.monotonic,
+    ) -> None:
         self._members = tuple(members)
         self._linked = linked
         self._nearest = tuple(sorted((each.store for each in members), key=lambda store: store.traits.distance))
@@ -39,6 +56,12 @@ class Mirrored:
         self._absent: dict[str, tuple[str, ...]] = {}
         self._missed: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._patience = patience
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or self._stop.wait
+        self._monotonic = monotonic
+        self._waited_for: dict[str, float] = {}
+        """Since when, and it has given nothing meanwhile: what is gone for good is not waited for time and again."""
 
     @property
     def name(self) -> str:
@@ -93,23 +116,11 @@ class Mirrored:
 
     def get(self, name: str, links: Sequence[str] = ()) -> bytes:
         """Raises `Damaged` where all that answered gave other bytes than the name says."""
-        failures: list[DwebbackupError] = []
-        for store in self._askable(links):
-            try:
-                return _checked(store, name, store.get(name, links))
-            except (StoreUnreachable, Damaged) as error:  # an `ObjectMissing` is `Damaged`, too
-                failures.append(error)
-        raise self._told(name, failures)
+        askable = tuple(self._askable(links))
+        return self._first(name, askable, lambda store: _checked(store, name, store.get(name, links)))
 
     def head(self, name: str) -> Stored:
-        failures: list[DwebbackupError] = []
-        for store in self._nearest:
-            if store.traits.lists:
-                try:
-                    return store.head(name)
-                except (StoreUnreachable, ObjectMissing) as error:
-                    failures.append(error)
-        raise self._told(name, failures)
+        return self._first(name, tuple(self._askable(())), lambda store: store.head(name))
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Whatever any member has, as the nearest tells of it. Raises where one member cannot tell."""
@@ -141,6 +152,43 @@ class Mirrored:
             if self._linked:
                 yield self._linked
 
+    def _first(self, name: str, stores: Sequence[Store], work: Callable[[Store], T]) -> T:
+        """What the first gives that has it; they are asked in turn, round after round while that may help."""
+        while True:
+            failures: dict[str, DwebbackupError] = {}
+            for store in stores:
+                try:
+                    found = work(store)
+                except (StoreUnreachable, Damaged) as error:  # an `ObjectMissing` is `Damaged`, too
+                    failures[store.name] = error
+                else:
+                    self._heard(store)
+                    return found
+            if not self._is_worth_waiting(name, failures):
+                raise self._told(name, tuple(failures.values()))
+            self._await_another_round(name)
+
+    def _heard(self, store: Store) -> None:
+        with self._lock:
+            self._waited_for.pop(store.name, None)
+
+    def _is_worth_waiting(self, name: str, failures: Mapping[str, DwebbackupError]) -> bool:
+        """Somebody has it whose name says its digest; whether anything else is there at all, any store can tell."""
+        own = [each.store.name for each in self._members if each.store.name in failures]
+        silent = [store for store in own if _is_silence(failures[store])]
+        if not digest_in(name) and len(silent) < len(own):
+            return False
+        now = self._monotonic()
+        with self._lock:
+            since = [self._waited_for.setdefault(store, now) for store in silent]
+        return any(now - each < self._patience for each in since)
+
+    def _await_another_round(self, name: str) -> None:
+        log.logger(__name__).warning("no store has what is needed, waiting for those that do not answer", object=name)
+        self._sleep(PAUSE)
+        if self._stop.is_set():
+            raise Interrupted(f"asked to stop while none of the stores {self.name} answered")
+
     def _require_leave_to_fail(self, member: Member, error: BaseException) -> None:
         if member.required or isinstance(error, Interrupted) or not isinstance(error, DwebbackupError):
             raise error
@@ -159,6 +207,10 @@ class Mirrored:
                 if isinstance(failure, kind) and not isinstance(failure, ObjectMissing):
                     return failure
         return ObjectMissing(f"none of the stores {self.name} has {name}", LOOK_WHO_NEEDS_IT)
+
+
+def _is_silence(error: DwebbackupError) -> bool:
+    return isinstance(error, StoreUnreachable) and not isinstance(error, Refused)
 
 
 def _checked(store: Store, name: str, data: bytes) -> bytes:

@@ -20,16 +20,24 @@ REST = 120.0
 class Resting:
     """*store*; when it did not answer, every call of the next *seconds* fails at once, for the same reason.
 
-    What is `Refused` is an answer. *monotonic* is for tests.
+    What is `Refused` is an answer. *failure*: why it did not answer just now. *monotonic* is for tests.
     """
 
-    def __init__(self, store: Store, seconds: float = REST, monotonic: Callable[[], float] = clock.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seconds: float = REST,
+        monotonic: Callable[[], float] = clock.monotonic,
+        failure: StoreUnreachable | None = None,
+    ) -> None:
         self._store = store
         self._seconds = seconds
         self._monotonic = monotonic
         self._until = 0.0
         self._why: StoreUnreachable | None = None
         self._lock = threading.Lock()
+        if failure:
+            self._rest(failure)
 
     @property
     def name(self) -> str:
@@ -65,9 +73,11 @@ class Resting:
             raise StoreUnreachable(str(why), why.hint)
         try:
             return work()
-        except Refused:
-            raise
         except StoreUnreachable as error:
             with self._lock:
-                self._why, self._until = error, self._monotonic() + self._seconds
+                self._rest(error)
             raise
+
+    def _rest(self, failure: StoreUnreachable) -> None:
+        if not isinstance(failure, Refused):
+            self._why, self._until = failure, self._monotonic() + self._seconds

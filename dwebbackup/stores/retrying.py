@@ -21,6 +21,8 @@ _T = TypeVar("_T")
 class Retrying:
     """*store*, where each call may be tried again for up to *budget* seconds after it first failed.
 
+    *hurried*: after it began, where others are there to ask: what did not answer for so long is not asked once more.
+
     Only `StoreUnreachable` is worth another try, and not when it is `Refused`. The n-th wait is random, below
     *first_wait* · 2ⁿ⁻¹ and below *longest_wait*, so that many clients do not come back at once; one that is `Busy`
     is left alone for as long as it asked besides, but not longer than *longest_pause*. The last error is raised as
@@ -34,6 +36,7 @@ class Retrying:
         store: Place,
         *,
         budget: float = 300.0,
+        hurried: bool = False,
         first_wait: float = 1.0,
         longest_wait: float = 30.0,
         longest_pause: float = 120.0,
@@ -43,6 +46,7 @@ class Retrying:
     ) -> None:
         self._store = store
         self._budget = budget
+        self._hurried = hurried
         self._longest_pause = longest_pause
         self._wait = tenacity.wait_random_exponential(multiplier=first_wait, max=longest_wait)
         self._stop = stop or threading.Event()
@@ -81,13 +85,13 @@ class Retrying:
         self._keep_trying("delete", name, lambda: self._store.delete(name))
 
     def _keep_trying(self, verb: str, name: str, attempt: Callable[[], _T]) -> _T:
-        first_failure = math.inf
+        since = self._monotonic() if self._hurried else math.inf
 
         def out_of_time(state: tenacity.RetryCallState) -> bool:
-            nonlocal first_failure
+            nonlocal since
             now = self._monotonic()
-            first_failure = min(first_failure, now)
-            return now - first_failure + state.upcoming_sleep > self._budget
+            since = min(since, now)
+            return now - since + state.upcoming_sleep > self._budget
 
         def tell(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None

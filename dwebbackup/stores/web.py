@@ -17,6 +17,7 @@ import dwebbackup
 from dwebbackup import clock, stores
 from dwebbackup.errors import StoreUnreachable, WrongConfiguration
 from dwebbackup.stores import web_errors
+from dwebbackup.stores.web_form import File, Form
 from dwebbackup.stores.web_limits import Deadline, LimitedAdapter, limited
 
 BLOCK = 256 * 1024
@@ -108,7 +109,7 @@ class Web:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        files: Mapping[str, Any] | None = None,
+        files: Mapping[str, File] | None = None,
         limit: int = stores.LARGEST,
         expect: Collection[int] = (200,),
     ) -> Answer:
@@ -119,7 +120,10 @@ class Web:
         everything else.
         """
         sent = {**self._headers, **web_errors.sendable(headers or {})}
-        request = requests.Request(method, self._base + path, params=params, headers=sent, data=body, files=files)
+        request = requests.Request(method, self._base + path, params=params, headers=sent, data=body)
+        if files:
+            form = Form(files)
+            request.data, request.headers = form, {**sent, "Content-Type": form.content_type}
         deadline = Deadline(self._timeout, self._monotonic, self._waiting)
         with self._telling(f"{method} {path}", deadline), limited(deadline):
             return self._asked(request, deadline, limit, expect)

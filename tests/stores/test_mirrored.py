@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from contracts.store import StoreContract
 from dwebbackup.access import below
 from dwebbackup.errors import Damaged, Interrupted, ObjectMissing, StoreUnreachable
-from dwebbackup.ports import Member, Several, Store, StoreTraits, members
+from dwebbackup.ports import Member, Several, Store, Stored, StoreTraits, members
+from dwebbackup.stores import Refused
 from dwebbackup.stores.local import LocalStore
 from dwebbackup.stores.mirrored import Mirrored
 from dwebbackup.stores.resting import Resting
@@ -228,6 +230,134 @@ def test_what_is_refused_or_missing_is_an_answer():
         resting.get("w/1/a")
     resting.put("w/1/a", b"a")
     assert resting.get("w/1/a") == b"a"
+
+
+def test_a_store_that_could_not_be_begun_rests_at_first():
+    now = 0.0
+    one = Faulty(MemoryStore("one"))
+    resting = Resting(one, 60, lambda: now, StoreUnreachable("it hangs"))
+    with pytest.raises(StoreUnreachable, match="it hangs"):
+        resting.put("w/1/a", b"a")
+    assert one.calls == []
+    now = 61
+    resting.put("w/1/a", b"a")
+    assert Resting(one, 60, lambda: now, Refused("no")).get("w/1/a") == b"a"
+
+
+# --- outages ---
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Line(MemoryStore):
+    """A store that cannot be reached before *back*; each time, a second is spent to find that out."""
+
+    def __init__(self, name: str, clock: Clock, back: float) -> None:
+        super().__init__(name)
+        self._clock = clock
+        self._back = back
+
+    def get(self, name: str, links: Sequence[str] = ()) -> bytes:
+        self._require_line()
+        return super().get(name, links)
+
+    def head(self, name: str) -> Stored:
+        self._require_line()
+        return super().head(name)
+
+    def _require_line(self) -> None:
+        if self._clock.now < self._back:
+            self._clock.sleep(1)
+            raise StoreUnreachable(f"{self.name}: no route to host")
+
+
+def patient(clock: Clock, *stores: Store, linked: Store | None = None, **more) -> Mirrored:
+    options = {"patience": 300, "sleep": clock.sleep, "monotonic": clock.monotonic} | more
+    return Mirrored([Member(store) for store in stores], linked, **options)
+
+
+@pytest.mark.parametrize("name", [PACK, "w/1/head.json"])
+def test_an_outage_of_all_stores_is_waited_for(name: str, clock: Clock):
+    lines = [Resting(Line(each, clock, 40), 120, clock.monotonic) for each in ("one", "two")]
+    for each in lines:
+        each.put(name, DATA)
+    assert patient(clock, *lines).get(name) == DATA
+    assert 120 <= clock.now < 140
+    clock.now = 0
+    assert patient(clock, *lines).head(name).size == len(DATA)
+
+
+def test_an_outage_that_does_not_end_is_waited_for_once(clock: Clock):
+    several = patient(clock, Line("one", clock, math.inf), Line("two", clock, math.inf))
+    with pytest.raises(StoreUnreachable, match="one: no route"):
+        several.get(PACK)
+    assert 300 <= clock.now < 320
+    with pytest.raises(StoreUnreachable):
+        several.get(PACK)
+    assert clock.now < 325
+
+
+def test_a_store_that_came_back_is_waited_for_again(clock: Clock):
+    line = Line("one", clock, 200)
+    line.put(PACK, DATA)
+    several = patient(clock, line)
+    assert several.get(PACK) == DATA
+    line._back = clock.now + 200
+    assert several.get(PACK) == DATA
+
+
+def test_the_one_store_that_has_a_thing_is_waited_for(clock: Clock):
+    lacks, has = MemoryStore("one"), Line("two", clock, 40)
+    has.put(PACK, DATA)
+    assert patient(clock, lacks, has).get(PACK) == DATA
+    clock.now = 0
+    lacks.put(PACK, b"other bytes")
+    assert patient(clock, lacks, has).get(PACK) == DATA
+
+
+def test_what_need_not_be_there_is_waited_for_only_if_nobody_can_tell(clock: Clock):
+    with pytest.raises(StoreUnreachable):
+        patient(clock, MemoryStore("one"), Line("two", clock, 40)).get("w/1/head.json")
+    assert clock.now == 1
+
+
+def test_nobody_waits_for_strangers_or_for_what_is_refused_or_without_patience(clock: Clock):
+    refusing = Faulty(MemoryStore("one"), at={"get": Fault.refuse})
+    with pytest.raises(Refused):
+        patient(clock, refusing).get(PACK)
+    with pytest.raises(StoreUnreachable):
+        patient(clock, MemoryStore("one"), linked=Line("networks", clock, 40)).get(PACK, ["ipfs://b"])
+    with pytest.raises(StoreUnreachable):
+        patient(clock, Line("one", clock, 40), patience=0).get(PACK)
+    assert clock.now == 2
+
+
+def test_stop_ends_the_wait_for_an_outage(clock: Clock):
+    stop = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        stop.set()
+
+    with pytest.raises(Interrupted):
+        patient(clock, Line("one", clock, 40), sleep=sleep, stop=stop).get(PACK)
+    assert clock.now == 11
 
 
 def test_it_is_as_far_away_as_the_farthest_who_may_have_to_be_asked():

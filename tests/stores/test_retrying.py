@@ -184,6 +184,20 @@ class TestRetrying:
             retrying(slow, clock, budget=300).get("w/1/a")
         assert slow.calls == 2
 
+    def test_in_a_hurry_the_first_try_counts(self, stored: MemoryStore, clock: Clock):
+        class Hanging(MemoryStore):
+            calls = 0
+
+            def get(self, name: str, _links: Sequence[str] = ()) -> bytes:
+                self.calls += 1
+                clock.now += 20
+                raise StoreUnreachable("not one byte")
+
+        hanging = Hanging()
+        with pytest.raises(StoreUnreachable, match="not one byte"):
+            retrying(hanging, clock, budget=20, hurried=True).get("w/1/a")
+        assert (hanging.calls, clock.now) == (1, 20)
+
     @pytest.mark.parametrize(("asked", "left_alone"), [(0.5, 0.5), (7, 7), (60, 60), (61, 60), (86400, 60)])
     def test_a_busy_store_is_left_alone_as_long_as_it_asks_within_reason(
         self, asked: float, left_alone: float, clock: Clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import random
 import re
 import socket
 import ssl
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from dwebbackup.errors import StoreUnreachable, WrongConfiguration
-from dwebbackup.stores import Busy, Refused
+from dwebbackup.errors import Interrupted, StoreUnreachable, WrongConfiguration
+from dwebbackup.stores import Busy, Refused, Waiting, web_limits
 from dwebbackup.stores.web import BrokenOff, Endless, Web
 from fix_ceph import make_certificates
 from stores.front import dripping, front, nobody, read_request, resetting, response, talker
@@ -185,6 +186,76 @@ class TestWhatTricklesEnds:
     def test_a_body_on_its_way_out(self):
         with front(response(200)) as server, pytest.raises(StoreUnreachable, match="in time"):
             hurried(server.url).ask("PUT", "/a", body=bytes(4 << 20))
+
+
+@contextmanager
+def hanging(*, deaf: bool = False) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of a server that takes a connection, reads the head unless it is *deaf*, and says nothing; and what it then sets."""
+    heard, over = threading.Event(), threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        if not deaf:
+            read_request(connection)
+        heard.set()
+        over.wait(60)
+
+    with talker(talk) as url:
+        try:
+            yield url, heard
+        finally:
+            over.set()
+
+
+class TestSilence:
+    def test_ends_a_request_before_its_time_is_over(self):
+        asked = 0
+
+        def talk(connection: socket.socket) -> None:
+            nonlocal asked
+            read_request(connection)
+            asked += 1
+            connection.recv(1)  # until the client hangs up
+
+        with talker(talk) as url, pytest.raises(StoreUnreachable, match="20 seconds without a byte") as caught:
+            hurried(url, waiting=Waiting(silence=20)).ask("GET", "/a")
+        assert asked <= 1  # it is not asked again
+        assert not isinstance(caught.value, Refused)
+
+    def test_of_one_who_takes_nothing_ends_it_too(self):
+        with hanging(deaf=True) as (url, _), pytest.raises(StoreUnreachable, match=r"0\.2 seconds without a byte"):
+            hurried(url, 0.1, waiting=Waiting(silence=0.2)).ask("PUT", "/a", body=bytes(32 << 20))
+
+    def test_is_not_what_a_trickle_is(self):
+        with (
+            talker(dripping(response(200, Content_Length=str(60 << 20)))) as url,
+            pytest.raises(StoreUnreachable, match="600 seconds for everything"),
+        ):
+            hurried(url, 1, waiting=Waiting(silence=300)).ask("GET", "/a", limit=60 << 20)
+
+
+class TestStop:
+    @pytest.mark.parametrize("deaf", [False, True])
+    def test_ends_a_request_that_waits(self, deaf: bool):
+        stop = threading.Event()
+        with hanging(deaf=deaf) as (url, heard), ThreadPoolExecutor() as pool:
+            waiting = pool.submit(timeless(url, waiting=Waiting(stop=stop)).ask, "PUT", "/a", body=bytes(32 << 20))
+            assert heard.wait(60)
+            stop.set()
+            with pytest.raises(Interrupted):
+                waiting.result(60)
+
+    def test_leaves_those_alone_that_are_asked_afterwards(self):
+        """A last note: that a run was stopped."""
+        stop = threading.Event()
+        stop.set()
+        with front(response(200, b"noted")) as server:
+            assert timeless(server.url, waiting=Waiting(stop=stop)).ask("GET", "/a").body == b"noted"
+
+    def test_makes_those_short_that_are_asked_afterwards(self):
+        stop = threading.Event()
+        stop.set()
+        with hanging() as (url, _), pytest.raises(StoreUnreachable, match="5 seconds without a byte"):
+            hurried(url, 10, waiting=Waiting(stop=stop)).ask("POST", "/a")
 
 
 class TestTooMuch:
@@ -355,6 +426,16 @@ class TestSecrets:
 
 
 class TestCertificates:
+    def test_bodies_go_out_and_come_back_whole_however_often_they_are_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """What a socket under TLS did not take in time has to be given to it again as it was."""
+        monkeypatch.setattr(web_limits, "GLANCE", 0.0005)
+        make_certificates(tmp_path)
+        body = random.Random(3).randbytes(4 << 20)
+        with secure(tmp_path, _Echo) as server:
+            assert timeless(server.url, ca=server.ca).ask("PUT", "/", body=body).body == body
+
     def test_of_a_named_authority_are_trusted(self, certified: Certified):
         assert timeless(certified.url, ca=certified.ca).ask("GET", "/").body == b"safe"
 
@@ -437,11 +518,11 @@ class Certified(ThreadingHTTPServer):
 
 
 @contextmanager
-def secure(folder: Path) -> Iterator[Certified]:
+def secure(folder: Path, handler: type[BaseHTTPRequestHandler] | None = None) -> Iterator[Certified]:
     """With the certificates in *folder*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    with Certified(("127.0.0.1", 0), _Safe) as server:
+    with Certified(("127.0.0.1", 0), handler or _Safe) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.url, server.ca = f"https://127.0.0.1:{server.server_port}", str(folder / "ca.pem")
         with serving(server):

@@ -39,7 +39,9 @@ class Gateway:
     that heeds no format and gives the file itself will do, too, if the file was cut in a way that we know.
     """
 
-    def __init__(self, base: str, *, timeout: float = 60.0, ca: str = "", waiting: Waiting = NO_END) -> None:
+    def __init__(
+        self, base: str, *, timeout: float = 60.0, ca: str = "", waiting: stores.Waiting = stores.NO_END
+    ) -> None:
         self._web = Web(re.sub(r"/ipfs/?$", "", base), timeout=timeout, ca=ca, waiting=waiting)
         self._makes_cars = True
         self._one_large = threading.Lock()
