@@ -65,7 +65,7 @@ def examine(patient: Patient, times: Times | None = None) -> Diagnosis:
         findings += _named(f"store {each.store.name}", found)
         writers.update((opened.number, opened.catalog.writer) for opened in checked.opened)
         asked = asked and checked.asked
-        if checked.asked and not checked.opened:
+        if checked.asked and not checked.opened and all(found.level != "failure" for found in checked.findings):
             bare.append(each.store.name)
     findings += _copies(patient)
     if writers:

@@ -30,7 +30,8 @@ class Filled:
 class Uploader:
     """Seals packs and puts them; `submit` waits while as many are under way as there are threads, two at least.
 
-    That bounds memory: each is held once, however many stores it goes to. *stored* is called under a lock with each pack once every required store has acknowledged it.
+    That bounds memory: a pack is held once, however many stores it goes to. *stored* is called under a lock with each
+    pack once every required store has acknowledged it.
     """
 
     def __init__(

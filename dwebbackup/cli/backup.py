@@ -57,8 +57,9 @@ def command(
     One of another database than the last under this name, or of one that has lost most of its rows or tables, is
     stored and marked as suspect: it never takes the place of a good one. Exit status 3.
     """
-    give_back_large_buffers()
     config = session.config(sources=sources, jobs=jobs, max_snapshot=max_snapshot, rate=rate)
+    if assemble.uploads(config) > 1:
+        give_back_large_buffers()
     key = key_of(config)
     if isinstance(key, ReaderKey):
         raise KeyForbids("a reader key restores; it cannot add backups", "use a writer key, or the 24 words")
