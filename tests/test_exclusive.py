@@ -19,6 +19,8 @@ from dwebbackup import clock
 from dwebbackup.errors import Interrupted
 from dwebbackup.exclusive import exclusive, last_run
 from dwebbackup.keys import OwnerKey
+from dwebbackup.stores.local import LocalStore
+from synthetic import back_up
 
 OWNER = OwnerKey(bytes(range(32)))
 WRITER = OWNER.writer(1)
@@ -276,3 +278,19 @@ def test_the_command_can_be_stopped_while_it_waits(folder: Path, settings: dict[
             second.terminate()
             assert "error: interrupted by SIGTERM" in second.communicate()[1]
             assert second.returncode == 130
+
+
+def test_a_repair_waits_as_well_and_a_dry_run_does_not(folder: Path, tmp_path: Path):
+    store = LocalStore(tmp_path / "store")
+    store.prepare()
+    back_up(store, {"rows": b"1"})
+    settings = {"KEY": WRITER.line, "STORE": f"file://{tmp_path}/store", "GATEWAYS": "off", "ROUTERS": "off"}
+    there = {**environment(settings), "TMPDIR": str(folder.parent)}
+    with run() as first:
+        assert line(first) == "began"
+        call("repair", "--dry-run", **settings)
+        with process(*PROGRAM, "repair", env=there) as second:
+            assert "waiting for another run of this writer to end" in complaint(second)
+            end(first)
+            assert "has everything" in second.communicate()[0]
+            assert second.returncode == 0

@@ -159,5 +159,7 @@ def _for_writing(config: Config, places: Sequence[_Configured], stop: threading.
 
 def uploads(config: Config) -> int:
     """How many packs to put at once."""
-    far = sum(each.kind != "file" for each in known_stores(config))
-    return (1, UPLOADS)[far] if far < 2 else UPLOADS_TO_SEVERAL
+    stores = known_stores(config)
+    if all(each.kind == "file" for each in stores):
+        return 1
+    return UPLOADS if len(stores) == 1 else UPLOADS_TO_SEVERAL

@@ -108,7 +108,10 @@ def key_of(loaded: Config) -> Key:
     if loaded.key:
         return parse_key(loaded.key)
     if not sys.stdin.isatty():
-        raise WrongConfiguration("no key is configured", "set DWEBBACKUP_KEY or DWEBBACKUP_KEY_FILE, or use --key-file")
+        raise WrongConfiguration(
+            "no key is configured",
+            "set DWEBBACKUP_KEY or DWEBBACKUP_KEY_FILE, or use --key-file; `dwebbackup key new` makes one",
+        )
     try:
         return parse_key(getpass.getpass("The 24 words, or a key line (not shown): ", sys.stderr))
     except EOFError:

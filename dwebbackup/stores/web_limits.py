@@ -131,6 +131,10 @@ class _Timed:
     response_class: Any = _Response
     sock: socket | None
 
+    def connect(self) -> None:
+        _current.deadline.left()  # or it is asked once more when it said nothing for too long
+        super().connect()  # type: ignore[misc]  # of `http.client.HTTPConnection`
+
     def send(self, data: Any) -> None:
         if self.sock is None:  # it is about to connect, which has a timeout of its own
             super().send(data)  # type: ignore[misc]  # of `http.client.HTTPConnection`

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from configuring import configured
 from contracts.store import StoreContract
+from dwebbackup import assemble
 from dwebbackup.access import below
+from dwebbackup.assemble import joined
 from dwebbackup.errors import Damaged, Interrupted, ObjectMissing, StoreUnreachable
 from dwebbackup.ports import Member, Several, Store, Stored, StoreTraits, members
 from dwebbackup.stores import Refused
@@ -242,6 +246,40 @@ def test_a_store_that_could_not_be_begun_rests_at_first():
     now = 61
     resting.put("w/1/a", b"a")
     assert Resting(one, 60, lambda: now, Refused("no")).get("w/1/a") == b"a"
+
+
+@pytest.fixture
+def hung() -> Iterator[tuple[str, list[socket.socket]]]:
+    """The address of a server that never says a word, and the connections that came to it."""
+    came: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                came.append(server.accept()[0])
+            except OSError:  # it is shut down
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", came
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for each in came:
+        each.close()
+
+
+def test_a_store_that_hangs_and_is_not_required_is_given_up_once(
+    hung: tuple[str, list[socket.socket]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    address, came = hung
+    monkeypatch.setattr(joined, "QUICK", 0.2)
+    several = assemble.prepared_store(configured(STORE=f"file://{tmp_path}/a ipfs+http://{address}/x?required=no"))
+    several.put(PACK, DATA)
+    several.put("w/1/head.json", b"{}")
+    assert "0.2 seconds without a byte" in several.missed()["ipfs"]
+    assert len(came) <= 1  # none, if we had hung up before it was looked at
 
 
 # --- outages ---

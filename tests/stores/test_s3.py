@@ -671,6 +671,12 @@ class TestAsAWhole:
 def test_only_what_is_far_away_gets_several_packs_at_once():
     assert assemble.uploads(config.load(environment={"DWEBBACKUP_STORE": "s3://bucket"})) == 4
     assert assemble.uploads(config.load(environment={"DWEBBACKUP_STORE": "file:///backups"})) == 1
+    assert assemble.uploads(config.load(environment={"DWEBBACKUP_STORE": "file:///backups file:///more?name=more"})) == 1
+
+
+def test_several_stores_get_fewer_packs_at_once_than_one():
+    """What speaks to each of them takes memory as well."""
+    assert assemble.uploads(config.load(environment={"DWEBBACKUP_STORE": "s3://bucket file:///backups"})) == 3
 
 
 def test_a_folder_does_not_wait_for_boto3():
