@@ -30,7 +30,18 @@ USUAL = [group.__name__ for group in (rows.full, rows.restore, rows.memory, rows
 FAR = (s3, networks, links, through_gateway)
 GROUPS = {
     group.__name__: group
-    for group in (rows.full, rows.restore, rows.memory, rows.unchanged, mariadb, files, *FAR, catalog, rows.changed, small)
+    for group in (
+        rows.full,
+        rows.restore,
+        rows.memory,
+        rows.unchanged,
+        mariadb,
+        files,
+        *FAR,
+        catalog,
+        rows.changed,
+        small,
+    )
 }
 """In this order. What changes the database comes last, so that the others see the same one."""
 

@@ -209,7 +209,9 @@ def test_every_backup_tells_of_all_before_it():
     store = MemoryStore()
     done = [run(store, ROWS) for _ in range(3)]
     history = done[-1].backup.manifest.history
-    assert history == tuple(lineage.summary(each.backup.ref, each.backup.manifest, each.backup.links) for each in done[:2])
+    assert history == tuple(
+        lineage.summary(each.backup.ref, each.backup.manifest, each.backup.links) for each in done[:2]
+    )
     assert history[0].tallies[0].tables == len(ROWS)
     assert opened(store).catalog.newest().history[-1].ref == done[-1].backup.ref
 

@@ -251,7 +251,9 @@ def test_each_store_has_its_line_and_its_figures(folders, one):
     assert document["stores"][0]["present"] == {"manifests": 3, "indexes": 3, "packs": whole - 6}
 
 
-@pytest.mark.parametrize(("lost", "status", "verdict"), [("here", 12, "NOT WHOLE"), ("there", 3, "whole, with warnings")])
+@pytest.mark.parametrize(
+    ("lost", "status", "verdict"), [("here", 12, "NOT WHOLE"), ("there", 3, "whole, with warnings")]
+)
 def test_what_a_store_lacks_decides_the_status_by_whether_it_is_required(folders, tmp_path, one, lost, status, verdict):
     (tmp_path / lost / ROOT / min(names(one, "packs/"))).unlink()
     out = call("verify", expect=status, **folders).out

@@ -24,7 +24,11 @@ GOES_ON = (
 @click.command()
 @click.argument("backup")
 @click.option(
-    "--to", "target", default="", metavar="URL", help="What to fill: postgresql://USER@HOST/DATABASE, mysql://…, files:///FOLDER."
+    "--to",
+    "target",
+    default="",
+    metavar="URL",
+    help="What to fill: postgresql://USER@HOST/DATABASE, mysql://…, files:///FOLDER.",
 )
 @click.option("--source", metavar="NAME", help="Which of the backup's sources, if it has several.")
 @click.option(

@@ -186,8 +186,7 @@ class Keeper:
             self._journal.note(self.name, moving=None)
         restored = done.restored
         sentence = (
-            f"restored from backup {done.backup.ref.id}: "
-            f"{contents(restored.tables, restored.rows, restored.unit)}"
+            f"restored from backup {done.backup.ref.id}: {contents(restored.tables, restored.rows, restored.unit)}"
         )
         outcome: Outcome = "incomplete" if done.warnings else "ok"
         self._journal.ran(self._run("restore", began, clock_, outcome, "; ".join((sentence, *done.warnings))))

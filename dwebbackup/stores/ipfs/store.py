@@ -46,9 +46,7 @@ class IpfsStore:
     The node is only asked for what it has itself, and never has to look for it on the network.
     """
 
-    def __init__(
-        self, address: Address, name: str = "ipfs", token: str = "", waiting: Waiting = NO_END
-    ) -> None:
+    def __init__(self, address: Address, name: str = "ipfs", token: str = "", waiting: Waiting = NO_END) -> None:
         self._rpc = rpc_at(address, token, waiting)
         self._address = address
         self._name = name
