@@ -211,7 +211,8 @@ def test_two_machines_that_wrote_at_once_are_both_listed_and_none_is_the_newest(
         twin = tmp_path / "twin"
         shutil.copytree(shop.folder, twin)
         shop.back_up()
-        shop.back_up(STORE=f"file://{twin} ipfs+http://{other.address}/twin")
+        second = shop.back_up(STORE=f"file://{twin} ipfs+http://{other.address}/twin", expect=3)
+        assert [doubt for doubt in second["doubts"] if "had no backup, though others have" in doubt]
         both = {"GATEWAYS": f"{shop.node.gateway} {other.gateway}"}
         ended = shop.call("show", "latest", "--json", expect=12, **both)
         assert "two machines wrote at once" in ended.json["error"]
